@@ -1,0 +1,226 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// answers serves the test's connections: it reads requests of a known length
+// and lets a function write what comes back.
+func answers(t *testing.T, requestLen int, reply func(w io.Writer, request []byte) error) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go accept(l, requestLen, reply)
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// accept ends with the listener.
+func accept(l net.Listener, requestLen int, reply func(w io.Writer, request []byte) error) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go serve(conn, requestLen, reply)
+	}
+}
+
+// serve ends when the client closes or reply fails.
+func serve(conn net.Conn, requestLen int, reply func(w io.Writer, request []byte) error) {
+	defer conn.Close()
+	in, out := bufio.NewReader(conn), bufio.NewWriter(conn)
+	defer out.Flush()
+	request := make([]byte, requestLen)
+	for {
+		if _, err := io.ReadFull(in, request); err != nil {
+			return
+		}
+		if reply(out, request) != nil {
+			return
+		}
+		if in.Buffered() == 0 {
+			out.Flush()
+		}
+	}
+}
+
+// right answers every GET as Redis would.
+func right(c class) func(io.Writer, []byte) error {
+	known := map[string][]byte{}
+	for key := range keysFor(c.size) {
+		request, reply := question(c.command, c.size, key)
+		known[string(request)] = reply
+	}
+	return func(w io.Writer, request []byte) error {
+		_, err := w.Write(known[string(request)])
+		return err
+	}
+}
+
+func measured(t *testing.T, c class, reply func(io.Writer, []byte) error) outcome {
+	t.Helper()
+	port := answers(t, c.script().requestAt, reply)
+	g, err := newGenerator(port, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.close()
+	o, err := g.measure(t.Context(), &meter{redis: os.Getpid()}, 10*time.Millisecond, 50*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestGeneratorCountsRightAnswers(t *testing.T) {
+	for _, c := range []class{
+		get("", "", 64, 1, 1), get("", "", 64, 20, 16), get("", "", 64<<10, 5, 1), get("", "", 1<<20, 2, 3),
+		{command: "SET", size: 64, conns: 3, pipeline: 1},
+		{command: "SET", size: 1 << 20, conns: 2, pipeline: 4}, // more than a socket takes at once
+		{command: "GET", size: 64, conns: 7, pipeline: 1, rate: 2000},
+	} {
+		o := measured(t, c, right(c))
+		if o.errors != 0 || o.commands == 0 {
+			t.Errorf("%+v: %d commands, %d errors: %s", c, o.commands, o.errors, o.fault)
+		}
+		if o.p50 <= 0 || o.p99 < o.p50 || o.max < o.p99 || o.usage.wall < 50*time.Millisecond {
+			t.Errorf("%+v: p50 %v, p99 %v, max %v in %v", c, o.p50, o.p99, o.max, o.usage.wall)
+		}
+	}
+}
+
+func TestGeneratorNamesFaults(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		reply      func(io.Writer, []byte) error
+	}{
+		{"error reply", "-ERR down", func(w io.Writer, _ []byte) error {
+			_, err := io.WriteString(w, "-ERR down\r\n")
+			return err
+		}},
+		{"closed", "closed by the endpoint", func(io.Writer, []byte) error { return io.EOF }},
+		{"half a reply", "closed by the endpoint", func(w io.Writer, _ []byte) error {
+			io.WriteString(w, "$64\r\n")
+			return io.EOF
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := measured(t, get("", "", 64, 4, 2), c.reply)
+			if o.commands != 0 || o.errors < 4 || !strings.Contains(o.fault, c.want) {
+				t.Errorf("%d commands, %d errors, fault %q", o.commands, o.errors, o.fault)
+			}
+		})
+	}
+}
+
+func TestGeneratorCountsWhatIsNeverAnswered(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the answers' time limit")
+	}
+	o := measured(t, get("", "", 64, 3, 2), func(io.Writer, []byte) error { return nil })
+	if o.commands != 0 || o.errors != 6 || !strings.Contains(o.fault, "no answer within") {
+		t.Errorf("%d commands, %d errors, fault %q", o.commands, o.errors, o.fault)
+	}
+}
+
+func TestGeneratorEndsWithItsContext(t *testing.T) {
+	c := get("", "", 64, 2, 1)
+	g, err := newGenerator(answers(t, c.script().requestAt, right(c)), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.measure(ctx, &meter{redis: os.Getpid()}, time.Hour, time.Hour); err != context.Canceled {
+		t.Errorf("measure: %v", err)
+	}
+}
+
+func TestIdleConnectionsThatAreRefused(t *testing.T) {
+	const taken = 150
+	served := make(chan struct{}, taken)
+	port := answers(t, len(encode("PING")), func(w io.Writer, _ []byte) error {
+		select {
+		case served <- struct{}{}:
+			_, err := io.WriteString(w, "+PONG\r\n")
+			return err
+		default:
+			return io.EOF
+		}
+	})
+	fds, err := openIdle(t.Context(), port, 300)
+	closeAll(fds)
+	if len(fds) < 100 || len(fds) > taken || err == nil || !strings.Contains(err.Error(), "closed after 0 of 7 bytes") {
+		t.Errorf("%d connections, %v", len(fds), err)
+	}
+}
+
+// TestRig starts the real things, as far as they are installed.
+func TestRig(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip(err)
+	}
+	chosen := []class{get("small", "", 64, 5, 1), get("big", "", 64<<10, 2, 1), {command: "SET", size: 64, conns: 2, pipeline: 1}}
+	r, err := newRig(t.Context(), "redis-server", chosen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	ends, missing, err := chooseEndpoints(endpointTable("/nonexistent/holdfast"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(missing)
+	for _, e := range ends {
+		i, err := r.start(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := i.verify(chosen); err != nil {
+			t.Error(err)
+		}
+		for _, c := range chosen {
+			o, err := r.measureBusy(t.Context(), i, c, 20*time.Millisecond)
+			if err != nil || o.errors > 0 || o.commands == 0 || i.proc != nil && o.usage.proxy <= 0 || o.usage.redis <= 0 {
+				t.Errorf("%s, %+v: %+v, %v", e.name, c, o, err)
+			}
+		}
+		cost, err := r.measureIdle(t.Context(), e, idleClass("", 200, false), 20*time.Millisecond)
+		if err != nil || cost.opened != 200 || cost.busy.errors > 0 {
+			t.Errorf("%s: %+v, %v", e.name, cost, err)
+		}
+		r.stop(i)
+	}
+	if i := len(r.running); i != 2 {
+		t.Errorf("%d processes run, want Redis and Sentinel", i)
+	}
+}
+
+func TestStartNamesAProcessThatEndsAtOnce(t *testing.T) {
+	p, err := startProcess(t.TempDir(), "broken", []string{"sh", "-c", "echo no such option >&2; exit 3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.await(t.Context(), time.Minute, func() error { return io.EOF })
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no such option") {
+		t.Errorf("await: %v", err)
+	}
+	p.stop()
+}
