@@ -1,0 +1,178 @@
+package proxy
+
+import (
+	"errors"
+	"time"
+
+	"holdfast/config"
+	"holdfast/sentinel"
+)
+
+// maxPreparing is how many upstreams one loop prepares at a time: it paces the
+// re-admission after a failover, so that a fresh master is not stampeded.
+const maxPreparing = 64
+
+const (
+	firstBackoff = 10 * time.Millisecond
+	lastBackoff  = 500 * time.Millisecond
+)
+
+// order is what a goroutine needs to prepare an upstream: a snapshot, because
+// the session belongs to its loop.
+type order struct {
+	s     *session
+	site  *site
+	view  *sentinel.View
+	login config.Login // who the connection logs in as; empty: nobody
+	own   bool         // the login is the client's own
+	proto int
+	bytes bool // a tunnel: connect, say nothing
+	steps []step
+}
+
+// prepared is what comes back.
+type prepared struct {
+	fd     int
+	proven bool
+	rest   []byte // came after the replay: messages for the client
+	err    error
+}
+
+// pursue asks for an upstream to be prepared, if the View serves and its gate
+// is open.
+func (l *loop) pursue(s *session) {
+	site := s.site
+	if s.phase != phaseWaiting || !site.view.Serving() || l.now.Before(site.gate) || l.now.Before(s.notBefore) {
+		return
+	}
+	o := order{s: s, site: site, view: site.view, bytes: s.on.tunnel}
+	if !s.on.tunnel {
+		o.login = s.on.login()
+		if s.vec != nil {
+			o.proto = s.vec.proto
+			if s.vec.login {
+				o.login, o.own = config.Login{Username: s.vec.user, Password: config.Secret(s.vec.pass)}, true
+			}
+		}
+		o.steps = s.vec.replay()
+	}
+	s.phase = phasePreparing
+	l.want = append(l.want, o)
+	l.prepareNext()
+}
+
+func (l *loop) prepareNext() {
+	for l.preparing < maxPreparing && len(l.want) > 0 {
+		o := l.want[0]
+		l.want[0] = order{}
+		l.want = l.want[1:]
+		if o.s.phase != phasePreparing {
+			continue
+		}
+		if o.view != o.site.view {
+			o.s.phase = phaseWaiting
+			l.pursue(o.s)
+			continue
+		}
+		l.preparing++
+		go l.prepare(o)
+	}
+}
+
+// prepare makes one upstream ready, on a goroutine of its own that ends within
+// the bounds of the dial and the handshake and hands over what it made.
+func (l *loop) prepare(o order) {
+	res := prepared{fd: -1}
+	res.err = l.p.place(&o, &res)
+	if !l.post(func(l *loop) { l.receive(o, res) }) && res.fd >= 0 {
+		closeFD(res.fd)
+	}
+}
+
+// receive takes over what prepare made, if it is still wanted.
+func (l *loop) receive(o order, res prepared) {
+	l.preparing--
+	s := o.s
+	defer l.prepareNext()
+	if s.phase != phasePreparing {
+		if res.fd >= 0 {
+			closeFD(res.fd)
+		}
+		return
+	}
+	s.phase = phaseWaiting
+	switch {
+	case res.err != nil:
+		l.attachFailed(o, res.err)
+	case o.view != o.site.m.tracker.View():
+		closeFD(res.fd)
+		l.pursue(s)
+	default:
+		l.attach(o, res)
+	}
+}
+
+func (l *loop) attach(o order, res prepared) {
+	s := o.s
+	u := &upstream{s: s, fd: res.fd, view: o.view, proven: res.proven}
+	if _, err := l.adopt(res.fd, nil, u); err != nil {
+		l.drop(res.fd)
+		l.attachFailed(o, err)
+		return
+	}
+	o.site.gate, o.site.backoff, o.site.trouble = time.Time{}, 0, ""
+	o.site.m.atEase()
+	l.count.add(statUpstreams, 1)
+	l.p.upstreams.Add(1)
+	s.up, s.phase = u, phaseAttached
+	if s.pend != nil {
+		s.pend.rewind()
+		if s.on.tunnel {
+			l.flushTunnel(s)
+		}
+	}
+	if s.pend == nil && !s.waitingSince.IsZero() {
+		l.waited(s)
+	}
+	if s.moved && s.vec != nil && s.vec.settings[settingTracking] != nil && s.vec.resp3() {
+		// The new server knows none of the keys that this client has cached;
+		// a null invalidation tells it to drop them all.
+		if !l.send(s, []byte(">2\r\n$10\r\ninvalidate\r\n_\r\n")) {
+			return
+		}
+	}
+	if len(res.rest) > 0 {
+		l.replies(u, append(l.buf[:0], res.rest...), 0)
+	}
+	if s.up == u {
+		l.flush(s)
+	}
+	if s.phase != phaseClosed {
+		u.more = true
+		l.again(s)
+	}
+}
+
+// attachFailed puts the session back to wait, or ends it when the reason is its
+// own. The gate keeps everybody from trying at once.
+func (l *loop) attachFailed(o order, err error) {
+	s := o.s
+	l.count.add(statAttachFailed, 1)
+	var own *replayError
+	if errors.As(err, &own) {
+		l.log.Warn().Str("master", o.site.m.name).Str("node", o.view.Master).Str("why", err.Error()).
+			Msg("a client's connection cannot be carried over; it is ended")
+		l.close(s, cutLogin)
+		return
+	}
+	if o.view != o.site.view {
+		l.pursue(s)
+		return
+	}
+	o.site.m.tracker.Doubt(o.view, err.Error())
+	o.site.trouble = err.Error()
+	o.site.m.troubled(l.log, o.view.Master, err.Error())
+	o.site.backoff = min(max(2*o.site.backoff, firstBackoff), lastBackoff)
+	o.site.gate = l.now.Add(o.site.backoff)
+	l.arm()
+}

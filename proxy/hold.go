@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"time"
+
+	"holdfast/sentinel"
+)
+
+// Holding: a session that needs an upstream and has none is not read. There is
+// no queue of commands and nobody who evicts; a beat looks, while anybody
+// waits, for those that have waited long enough.
+
+// need lets a session wait for an upstream.
+func (l *loop) need(s *session) {
+	if s.phase != phaseIdle || s.closing {
+		return
+	}
+	s.phase = phaseWaiting
+	l.startWaiting(s)
+	l.pursue(s)
+}
+
+// startWaiting begins the time that a command of this session waits. Sessions
+// that only listen have none and wait without an end.
+func (l *loop) startWaiting(s *session) {
+	if s.waitingSince.IsZero() && (s.pend != nil || s.more || len(s.in) > 0) {
+		s.waitingSince = l.now
+		l.p.waiting.Add(1)
+		s.weight = len(s.in)
+		if s.pend != nil {
+			s.weight += s.pend.kept()
+		}
+		l.heldBytes += s.weight
+	}
+	l.arm()
+}
+
+// waited ends it, and counts it as a hold.
+func (l *loop) waited(s *session) {
+	l.count.add(statHolds, 1)
+	l.count.add(statHeldNanos, int(l.now.Sub(s.waitingSince)))
+	l.stopWaiting(s)
+}
+
+func (l *loop) stopWaiting(s *session) {
+	if !s.waitingSince.IsZero() {
+		l.heldBytes -= s.weight
+		s.waitingSince, s.weight = time.Time{}, 0
+		l.p.waiting.Add(-1)
+	}
+}
+
+// hesitate keeps a session that was refused from trying again at once; it is
+// its own pause, because what refuses one client need not concern the others.
+func (l *loop) hesitate(s *session) {
+	s.notBefore = l.now.Add(min(firstBackoff<<min(s.tries, 10), lastBackoff))
+	s.tries++
+}
+
+// arm makes sure that there is a beat.
+func (l *loop) arm() {
+	if !l.armed {
+		l.armed = true
+		l.due = l.now.Add(beat)
+		l.timer.Reset(beat)
+	}
+}
+
+// tick looks at everybody who waits.
+func (l *loop) tick() {
+	l.armed = false
+	if l.draining {
+		l.arm()
+		if l.now.After(l.deadline) {
+			l.cutAll()
+			return
+		}
+	}
+	for fd := range l.slots {
+		s := l.slots[fd].s
+		if s == nil || s.phase != phaseWaiting && s.phase != phasePreparing {
+			continue
+		}
+		l.arm()
+		if s.phase == phaseWaiting {
+			l.pursue(s)
+		}
+		if !s.waitingSince.IsZero() && (l.now.Sub(s.waitingSince) >= l.p.maxWait || l.heldBytes > l.p.holdBytes) {
+			l.expire(s)
+		}
+	}
+}
+
+// expire answers all that a session has waiting. What it sends from now on
+// waits anew.
+func (l *loop) expire(s *session) {
+	if s.on.tunnel {
+		l.close(s, cutTunnel)
+		return
+	}
+	if p := s.pend; p != nil {
+		for i := p.head; i < len(p.q); i++ {
+			if e := &p.q[i]; e.kind == kindSilent {
+				e.size = 0
+			} else if e.kind != kindAnswer {
+				e.kind, e.want = kindAnswer, uint16(answerExpired)
+			}
+		}
+	}
+	s.solo, s.shedding = false, true
+	if l.inTurn(s) {
+		l.resume(s)
+	}
+	if s.shedding = false; s.phase != phaseClosed && !s.waitingSince.IsZero() {
+		l.waited(s)
+	}
+}
+
+// onView is told of each new View of a master.
+func (l *loop) onView(index int, v *sentinel.View) {
+	site := l.sites[index]
+	old := site.view
+	if v.Seq <= old.Seq {
+		return
+	}
+	site.view, site.gate, site.backoff, site.trouble = v, time.Time{}, 0, ""
+	for fd := range l.slots {
+		s := l.slots[fd].s
+		if s == nil || s.site != site {
+			continue
+		}
+		switch {
+		case s.up != nil && s.up.view != v:
+			l.supersede(s, s.up, v)
+		case s.phase == phaseWaiting:
+			l.pursue(s)
+		case s.phase == phaseIdle && s.vec.listens():
+			l.need(s)
+		}
+	}
+}
+
+// supersede deals with an upstream whose View is no longer the newest.
+func (l *loop) supersede(s *session, u *upstream, v *sentinel.View) {
+	switch {
+	case s.on.tunnel && !v.Serving():
+		u.superseded = true
+	case v.Serving() && v.Master == u.view.Master && v.RunID == u.view.RunID && v.RunID != "" && !u.leaving:
+		// The same process has proven its role again: its connections are as
+		// good as new ones.
+		u.view, u.superseded = v, false
+		l.flush(s)
+		l.again(s)
+	case v.Serving():
+		u.superseded = true
+		l.lost(u, "")
+	default:
+		u.superseded = true
+		if s.streamed || l.drained(u) {
+			l.leave(s)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"holdfast/config"
+)
+
+// listener is one address that applications connect to.
+type listener struct {
+	p       *Proxy
+	cfg     config.Listener
+	redis   config.Login
+	master  *master
+	tunnel  bool
+	clients atomic.Int64
+	bound   atomic.Pointer[string] // the address, while it accepts
+	fault   atomic.Pointer[string] // why it does not
+}
+
+func newListener(p *Proxy, cfg config.Listener, redis config.Login, m *master) *listener {
+	return &listener{p: p, cfg: cfg, redis: redis, master: m, tunnel: cfg.Mode == config.Tunnel}
+}
+
+// login is who this listener's upstreams log in as before their client does:
+// holdfast itself when clients are trusted or have shown the listener's
+// password, else nobody.
+func (on *listener) login() config.Login {
+	if on.cfg.Trust || on.cfg.Password != "" {
+		return on.redis
+	}
+	return config.Login{}
+}
+
+// rebind is how long a listener waits before it tries its address again.
+const rebind = time.Second
+
+// serve accepts until ctx ends. An address that cannot be bound is tried again:
+// it may be another's that is about to go.
+func (on *listener) serve(ctx context.Context) {
+	said := time.Time{}
+	for ctx.Err() == nil {
+		lc := net.ListenConfig{KeepAlive: 60 * time.Second}
+		ln, err := lc.Listen(ctx, "tcp", on.cfg.Address)
+		if err == nil {
+			err = on.accept(ctx, ln.(*net.TCPListener))
+			ln.Close()
+			on.bound.Store(nil)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		why := err.Error()
+		on.fault.Store(&why)
+		if time.Since(said) >= repeatTrouble {
+			said = time.Now()
+			on.p.log.Error().Str("address", on.cfg.Address).Str("why", why).
+				Msg("cannot listen; choose another listeners[].address or free this one (trying again)")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(rebind):
+		}
+	}
+}
+
+func (on *listener) accept(ctx context.Context, ln *net.TCPListener) error {
+	// A net.Listener would make a net.Conn, with its entry in the runtime's
+	// poller, of what a loop wants as a bare descriptor.
+	f, err := ln.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	addr := ln.Addr().String()
+	on.bound.Store(&addr)
+	on.fault.Store(nil)
+	on.p.log.Info().Str("address", addr).Str("master", on.master.name).Str("mode", string(on.cfg.Mode)).Msg("listening")
+	stop := context.AfterFunc(ctx, func() { f.Close() })
+	defer stop()
+	pause := time.Duration(0)
+	for {
+		var fd int
+		var aerr error
+		err := raw.Read(func(lfd uintptr) bool {
+			fd, aerr = rawAccept(int(lfd))
+			return aerr != syscall.EAGAIN
+		})
+		switch {
+		case err != nil:
+			return err
+		case aerr == nil:
+			pause = 0
+			on.welcome(fd)
+		case errors.Is(aerr, syscall.ECONNABORTED) || errors.Is(aerr, syscall.EINTR):
+		default:
+			// Out of descriptors or memory: back off as net/http does.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			on.p.log.Warn().Str("address", addr).Str("why", aerr.Error()).Msg("cannot accept")
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+	}
+}
+
+// welcome hands a client to the next loop, or turns it away with Redis' words.
+func (on *listener) welcome(fd int) {
+	p := on.p
+	p.accepted.Add(1)
+	if p.clients.Add(1) > p.maxClients {
+		p.clients.Add(-1)
+		p.turnedAway.Add(1)
+		rawWrite(fd, []byte("-ERR max number of clients reached\r\n"))
+		closeFD(fd)
+		return
+	}
+	setNoDelay(fd)
+	l := p.loops[int(p.next.Add(1))%len(p.loops)]
+	if !l.post(func(l *loop) { l.open(fd, on) }) {
+		p.clients.Add(-1)
+		closeFD(fd)
+	}
+}
+
+func (on *listener) stats() ListenerStats {
+	st := ListenerStats{Address: on.cfg.Address, Master: on.master.name, Mode: string(on.cfg.Mode), Clients: int(on.clients.Load())}
+	if a := on.bound.Load(); a != nil {
+		st.Address, st.Bound = *a, true
+	}
+	if why := on.fault.Load(); why != nil {
+		st.Error = *why
+	}
+	return st
+}

@@ -1,0 +1,187 @@
+// Package proxy moves bytes between clients and the proven master.
+//
+// Goroutines prepare connections; loops move bytes. Each loop owns its clients
+// and its upstreams outright, so there is no lock, no channel and no allocation
+// on the path. What holds always:
+//
+//   - An upstream belongs to one View; nothing is written to it after that View
+//     is superseded (flush looks at the tracker before each write).
+//   - Replies leave in the order of requests, made-up ones included.
+//   - accepted = answered + refused + cut + in flight.
+//   - Only acknowledged state is replayed.
+//   - A command is sent twice only when it is provably not executed, or
+//     read-only.
+package proxy
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"holdfast/config"
+	"holdfast/sentinel"
+)
+
+// Proxy is the data path: listeners, loops and what they share.
+type Proxy struct {
+	log       zerolog.Logger
+	masters   []*master
+	listeners []*listener
+	loops     []*loop
+
+	maxWait      time.Duration
+	timeout      time.Duration // for one dial
+	drainTime    time.Duration
+	holdBytes    int // per loop
+	clientBuffer int
+	replayBytes  int
+	maxClients   int64
+
+	next       atomic.Uint32 // loop for the next client
+	draining   atomic.Bool
+	clients    atomic.Int64
+	upstreams  atomic.Int64
+	waiting    atomic.Int64
+	accepted   atomic.Uint64
+	turnedAway atomic.Uint64
+	running    sync.WaitGroup
+}
+
+// master is one master name as all loops share it.
+type master struct {
+	name     string
+	index    int
+	tracker  *sentinel.Tracker
+	table    atomic.Pointer[table]
+	learning atomic.Bool // somebody asks for the table
+
+	mu      sync.Mutex // guards what follows
+	trouble string
+	said    time.Time // when trouble was last logged
+}
+
+// New makes the data path from a checked configuration. It opens nothing yet;
+// it fails where there is no epoll.
+func New(cfg *config.Config, group *sentinel.Group, log zerolog.Logger) (*Proxy, error) {
+	p := &Proxy{
+		log:          log,
+		maxWait:      time.Duration(cfg.Hold.MaxWait),
+		timeout:      time.Duration(cfg.Sentinel.Timeout),
+		drainTime:    time.Duration(cfg.Drain.Timeout),
+		clientBuffer: int(cfg.Limits.ClientBuffer),
+		replayBytes:  int(cfg.Limits.ReplayBytes),
+		maxClients:   int64(cfg.Limits.MaxClients),
+	}
+	byName := map[string]*master{}
+	for _, lc := range cfg.Listeners {
+		m := byName[lc.Master]
+		if m == nil {
+			m = &master{name: lc.Master, index: len(p.masters), tracker: group.Tracker(lc.Master)}
+			byName[lc.Master] = m
+			p.masters = append(p.masters, m)
+		}
+		p.listeners = append(p.listeners, newListener(p, lc, cfg.LoginFor(lc), m))
+	}
+	loops := loopCount(cfg.Limits.Loops)
+	p.holdBytes = int(cfg.Hold.MaxBytes) / loops
+	for range loops {
+		l, err := newLoop(p)
+		if err != nil {
+			return nil, err
+		}
+		p.loops = append(p.loops, l)
+	}
+	return p, nil
+}
+
+// loopCount: a second loop costs batches and wake-ups, so up to three cores
+// there is one, then half of them, at most four.
+func loopCount(configured int) int {
+	if configured > 0 {
+		return configured
+	}
+	n := runtime.GOMAXPROCS(0)
+	if n <= 3 {
+		return 1
+	}
+	return min(n/2, 4)
+}
+
+// Run serves until ctx ends, then drains: it stops accepting, lets each client
+// reach a point of rest and ends it there, and ends the others when
+// drain.timeout has passed. It returns when all that it started has ended.
+func (p *Proxy) Run(ctx context.Context) {
+	following, stop := context.WithCancel(context.Background())
+	var helpers sync.WaitGroup
+	for _, m := range p.masters {
+		helpers.Go(func() { p.follow(following, m) })
+	}
+	for _, l := range p.loops {
+		p.running.Go(l.run)
+	}
+	var accepting sync.WaitGroup
+	for _, on := range p.listeners {
+		accepting.Go(func() { on.serve(ctx) })
+	}
+	<-ctx.Done()
+	p.draining.Store(true)
+	accepting.Wait()
+	deadline := time.Now().Add(p.drainTime)
+	p.log.Info().Int64("clients", p.clients.Load()).Str("within", p.drainTime.String()).Msg("draining")
+	for _, l := range p.loops {
+		l.post(func(l *loop) { l.drain(deadline) })
+	}
+	p.running.Wait()
+	stop()
+	helpers.Wait()
+	p.log.Info().Msg("drained")
+}
+
+// follow tells the loops of each new View. No View can be missed for good: the
+// newest is loaded before its successor is awaited.
+func (p *Proxy) follow(ctx context.Context, m *master) {
+	for {
+		v := m.tracker.View()
+		for _, l := range p.loops {
+			l.post(func(l *loop) { l.onView(m.index, v) })
+		}
+		select {
+		case <-v.Superseded():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// repeatTrouble is how often the same trouble is logged again.
+const repeatTrouble = 30 * time.Second
+
+// troubled notes why an upstream could not be prepared; logged when it is new
+// and then seldom.
+func (m *master) troubled(log zerolog.Logger, node, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	again := m.trouble == why && time.Since(m.said) < repeatTrouble
+	if m.trouble = why; again {
+		return
+	}
+	m.said = time.Now()
+	log.Warn().Str("master", m.name).Str("node", node).Str("why", why).Msg("cannot attach clients to the master; they wait")
+}
+
+// atEase notes that an upstream could be prepared again.
+func (m *master) atEase() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.trouble = ""
+}
+
+func (m *master) lastTrouble() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.trouble
+}

@@ -1,0 +1,330 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"errors"
+
+	"holdfast/resp"
+)
+
+// consume takes in what a client has sent: buf, of which the first `at` bytes
+// have been scanned before. What cannot be accepted yet is kept.
+func (l *loop) consume(s *session, buf []byte, at int) {
+	pos := 0
+	for at < len(buf) {
+		n, done, err := s.req.Scan(buf[at:])
+		at += n
+		if err != nil {
+			l.refuseProtocol(s, err)
+			return
+		}
+		if !done {
+			break
+		}
+		if !l.take(s, buf[pos:at]) {
+			if s.phase != phaseClosed {
+				s.in, s.scanned = l.spare.join(s.in, buf[pos:]), 0
+				l.flush(s)
+			}
+			return
+		}
+		pos = at
+	}
+	l.takePart(s, buf[pos:])
+	l.flush(s)
+}
+
+// take deals with one complete request; false: it has to wait, or the session
+// is closed.
+func (l *loop) take(s *session, frame []byte) bool {
+	switch {
+	case s.swallow:
+		s.swallow = false
+		return true
+	case s.streamed:
+		s.streamed = false
+		s.pend.grow(frame)
+		return true
+	case s.req.Empty():
+		return true
+	}
+	return l.admit(s, frame)
+}
+
+// takePart keeps the beginning of a request, or, when it is large, begins to
+// pass it on.
+func (l *loop) takePart(s *session, rest []byte) {
+	switch {
+	case len(rest) == 0 || s.swallow:
+	case s.streamed:
+		s.pend.grow(rest)
+	case len(rest) <= keepCommand:
+		s.in = l.spare.join(s.in, rest)
+		s.scanned = len(s.in)
+	case !s.authed:
+		l.refuseProtocol(s, errStranger)
+	case s.shedding:
+		l.accepted()
+		l.answer(s, answerExpired)
+		s.swallow = true
+	default:
+		l.takeLarge(s, rest)
+	}
+}
+
+var errStranger = errors.New("Protocol error: unauthenticated bulk length")
+
+// takeLarge begins to pass on a command too large to be kept. A command that
+// changes the connection is kept longer, because it must be seen whole.
+func (l *loop) takeLarge(s *session, rest []byte) {
+	k := classify(resp.Name(rest))
+	wait := s.stalled || s.solo || s.phase != phaseAttached
+	if wait || k.stateful() && len(rest) <= l.p.replayBytes {
+		s.in = l.spare.join(s.in, rest)
+		s.scanned = len(s.in)
+		s.stalled = s.stalled || s.solo
+		if s.phase == phaseIdle {
+			l.need(s)
+		}
+		return
+	}
+	if k.stateful() {
+		l.accepted()
+		l.answer(s, answerStateTooLarge)
+		s.swallow = true
+		return
+	}
+	l.push(s, kindPlain, rest)
+	s.pend.q[len(s.pend.q)-1].flag |= flagLarge
+	s.streamed = true
+}
+
+// admit accepts one command, with its answer or its place in the queue; false:
+// it has to wait.
+func (l *loop) admit(s *session, frame []byte) bool {
+	if s.stalled || s.solo {
+		s.stalled = true
+		return false
+	}
+	k := classify(resp.Name(frame))
+	switch {
+	case k == kindQuit:
+		return l.admitQuit(s)
+	case !s.authed:
+		return l.admitStranger(s, k, frame)
+	case s.shedding:
+		l.accepted()
+		l.answer(s, answerExpired)
+		return true
+	case s.phase != phaseAttached || !s.up.usable():
+		if s.phase == phaseIdle {
+			l.need(s)
+		}
+		return false
+	case k == kindPlain && !s.mute && !s.skip:
+		s.moved = s.moved && s.site.m.readOnly(frame)
+		l.push(s, k, frame)
+		return true
+	}
+	return l.admitSpecial(s, k, frame)
+}
+
+func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
+	switch k {
+	case kindReplica:
+		l.accepted()
+		l.answer(s, answerReplica)
+		return true
+	case kindAuth, kindHello, kindReset:
+		// Redis since 7.2 gives no reply to a failed AUTH while others are
+		// pending, so these travel alone.
+		if s.pend != nil {
+			s.stalled = true
+			return false
+		}
+		if s.on.cfg.Password != "" && k != kindReset {
+			return l.admitLogin(s, k, frame)
+		}
+		s.solo = true
+	case kindExec:
+		if s.vec != nil && s.vec.broken {
+			l.push(s, kindNullExec, discard)
+			return true
+		}
+	case kindWait:
+		// WAIT asks about the writes of its connection. Where this one has
+		// made none, Redis would truthfully say that all replicas have them.
+		if s.moved {
+			l.accepted()
+			l.answer(s, answerNoReplicas)
+			return true
+		}
+	case kindClient:
+		if l.admitReply(s, frame) {
+			return true
+		}
+	}
+	if s.mute || s.skip {
+		s.unsure = s.unsure || k.stateful()
+		s.skip, s.solo = false, false
+		k = kindSilent
+	}
+	l.push(s, k, frame)
+	return true
+}
+
+var discard = command("DISCARD")
+
+// admitReply follows CLIENT REPLY, which changes how many replies come.
+func (l *loop) admitReply(s *session, frame []byte) bool {
+	args := resp.Args(nil, frame)
+	if len(args) != 3 || !is(args[1], "reply") {
+		return false
+	}
+	switch {
+	case is(args[2], "on"):
+		s.mute, s.skip = false, false
+		l.state(s).mute = false
+		l.push(s, kindPlain, frame)
+	case is(args[2], "off"):
+		s.mute = true
+		l.state(s).mute = true
+		l.push(s, kindSilent, frame)
+	case is(args[2], "skip"):
+		l.push(s, kindSilent, frame)
+		s.skip = !s.mute
+	default:
+		return false
+	}
+	return true
+}
+
+// admitQuit answers as Redis does and ends the session, in its turn.
+func (l *loop) admitQuit(s *session) bool {
+	if s.pend != nil {
+		s.stalled = true
+		return false
+	}
+	l.accepted()
+	l.count.add(statAnswered, 1)
+	if !s.mute && !l.send(s, []byte("+OK\r\n")) {
+		return false
+	}
+	l.finish(s, cutNone)
+	return false
+}
+
+// admitStranger serves a client that has not presented the listener's password:
+// it may do what Redis allows without authentication, and costs no upstream.
+func (l *loop) admitStranger(s *session, k kind, frame []byte) bool {
+	switch k {
+	case kindAuth, kindHello:
+		return l.admitLogin(s, k, frame)
+	case kindReset:
+		l.accepted()
+		l.count.add(statAnswered, 1)
+		return l.send(s, []byte("+RESET\r\n"))
+	}
+	l.accepted()
+	l.answer(s, answerNoAuth)
+	return s.phase != phaseClosed
+}
+
+// admitLogin checks the listener's own password. What HELLO says besides is
+// passed on to Redis without it.
+func (l *loop) admitLogin(s *session, k kind, frame []byte) bool {
+	args := resp.Args(nil, frame)
+	var rest []string
+	var user, pass []byte
+	given := false
+	if k == kindAuth {
+		if len(args) < 2 || len(args) > 3 {
+			l.accepted()
+			l.answer(s, answerAuthUsage)
+			return s.phase != phaseClosed
+		}
+		user, pass, given = []byte("default"), args[len(args)-1], true
+		if len(args) == 3 {
+			user = args[1]
+		}
+	} else {
+		for i := 0; i < len(args); i++ {
+			if i > 1 && is(args[i], "auth") && i+2 < len(args) {
+				user, pass, given = args[i+1], args[i+2], true
+				i += 2
+				continue
+			}
+			rest = append(rest, string(args[i]))
+		}
+	}
+	ok := given && bytes.Equal(user, []byte("default")) &&
+		subtle.ConstantTimeCompare(pass, []byte(s.on.cfg.Password)) == 1
+	switch {
+	case given && !ok:
+		l.accepted()
+		l.answer(s, answerWrongPass)
+		return s.phase != phaseClosed
+	case !given && !s.authed:
+		l.accepted()
+		l.answer(s, answerHelloNoAuth)
+		return s.phase != phaseClosed
+	case ok:
+		s.authed = true
+		s.req.Unauthenticated(false)
+	}
+	if k == kindAuth {
+		l.accepted()
+		l.count.add(statAnswered, 1)
+		return l.send(s, []byte("+OK\r\n"))
+	}
+	if s.phase != phaseAttached || !s.up.usable() {
+		if s.phase == phaseIdle {
+			l.need(s)
+		}
+		return false
+	}
+	s.solo = true
+	l.push(s, kindHello, command(rest...))
+	return true
+}
+
+// push queues a command for the upstream.
+func (l *loop) push(s *session, k kind, cmd []byte) {
+	if s.pend == nil {
+		s.pend = l.spare.getPending()
+	}
+	l.accepted()
+	s.pend.push(entry{kind: k}, cmd)
+}
+
+// state is the session's vector, made when it is first needed.
+func (l *loop) state(s *session) *vector {
+	if s.vec == nil {
+		s.vec = &vector{}
+	}
+	return s.vec
+}
+
+// refuseProtocol answers a malformed request with Redis' own words, after what
+// is still due, and ends the session, as Redis does.
+func (l *loop) refuseProtocol(s *session, err error) {
+	l.accepted()
+	s.in, s.scanned = l.spare.put(s.in), 0
+	s.more, s.eof, s.failed = false, true, err
+	l.flush(s)
+	if s.phase != phaseClosed && s.pend == nil {
+		l.endProtocol(s)
+	}
+}
+
+func (l *loop) endProtocol(s *session) {
+	l.count.refuse(refusedProtocol)
+	text := "-ERR " + s.failed.Error() + "\r\n"
+	if pe, ok := s.failed.(*resp.ProtocolError); ok {
+		text = pe.Text()
+	}
+	if l.send(s, []byte(text)) {
+		l.finish(s, cutNone)
+	}
+}

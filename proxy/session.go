@@ -1,0 +1,296 @@
+package proxy
+
+import (
+	"syscall"
+	"time"
+
+	"holdfast/resp"
+)
+
+// session is one client. It belongs to one loop, which is the only one to
+// touch it. An idle session is this struct and nothing else.
+type session struct {
+	l     *loop
+	on    *listener
+	fd    int
+	phase phase
+	site  *site
+
+	in      []byte       // received and not yet accepted
+	scanned int          // of in, by req
+	req     resp.Request // where the present request ends
+	out     []byte       // replies that the client's socket did not take
+	pend    *pending     // accepted, not answered; nil when there is none
+	up      *upstream
+	vec     *vector // acknowledged state; nil: a fresh connection
+
+	waitingSince time.Time // since when a command of its waits for an upstream; zero: none does
+	notBefore    time.Time // it may not try another upstream before
+	tries        int       // upstreams in a row that answered it nothing but refusals
+	weight       int       // bytes counted in loop.heldBytes
+
+	sentAt  time.Time // when something was last written for it
+	failed  error     // the protocol error that ends it once all is answered
+	leaving cut       // why it is closing
+
+	more     bool // its socket may hold bytes that were not read
+	listed   bool // in loop.ready
+	eof      bool // the client sends no more
+	closing  bool // to be closed once out is written
+	solo     bool // a command is out that must travel alone (AUTH, HELLO)
+	stalled  bool // the next command waits until everything is answered
+	streamed bool // the command being received is passed on as it arrives
+	swallow  bool // the command being received is thrown away: its answer stands already
+	shedding bool // what it sends is answered with "waited too long", for the moment
+	mute     bool // CLIENT REPLY OFF is in force for what is accepted now
+	skip     bool // CLIENT REPLY SKIP silences the next command
+	unsure   bool // state was changed without an acknowledgement: it cannot be carried over
+	prove    bool // its upstream's role is to be asked for before anything else
+	moved    bool // its latest writes were made on another connection
+	authed   bool // has presented the listener's password
+}
+
+// phase is where a session stands with its upstream.
+type phase uint8
+
+const (
+	phaseIdle      phase = iota // has none and needs none
+	phaseWaiting                // needs one: the View does not serve, or the gate is shut
+	phasePreparing              // a place for it is taken or it queues for one
+	phaseAttached
+	phaseClosed
+)
+
+// maxInFlight bounds what one client may have outstanding, in commands. A
+// client may send a whole pipeline before it reads a reply, as it may with
+// Redis, so this is far above what anybody means to do.
+const maxInFlight = 1 << 20
+
+func (l *loop) open(fd int, on *listener) {
+	s := &session{l: l, on: on, fd: fd, site: l.sites[on.master.index]}
+	s.authed = on.cfg.Password == "" // else it must present it first
+	s.req.Unauthenticated(!s.authed)
+	if _, err := l.adopt(fd, s, nil); err != nil {
+		l.drop(fd)
+		l.p.clients.Add(-1)
+		return
+	}
+	l.sessions++
+	on.clients.Add(1)
+	if l.draining {
+		l.close(s, cutDrain)
+	} else if on.tunnel {
+		l.need(s)
+	}
+}
+
+// close ends a session at once. Whatever it had accepted and not answered is
+// counted as cut.
+func (l *loop) close(s *session, why cut) {
+	if s.phase == phaseClosed {
+		return
+	}
+	if s.pend != nil {
+		l.count.add(statCutCommands, s.pend.due())
+	}
+	l.count.cut(why)
+	l.detach(s)
+	l.stopWaiting(s)
+	s.phase = phaseClosed
+	l.releasePending(s)
+	s.in, s.out = l.spare.put(s.in), l.spare.put(s.out)
+	l.drop(s.fd)
+	l.sessions--
+	s.on.clients.Add(-1)
+	l.p.clients.Add(-1)
+}
+
+func (l *loop) clientEvent(s *session, ev uint32) {
+	if ev&evWrite != 0 && len(s.out) > 0 {
+		if !l.flushClient(s) {
+			return
+		}
+	}
+	if ev&evRead == 0 {
+		return
+	}
+	s.more = true
+	if ev&evDead != 0 {
+		l.close(s, cutClient)
+		return
+	}
+	// The peer's end comes as an edge of its own: while the session is not
+	// read this is all there will be to tell that its client has gone.
+	if ev&evGone != 0 && !l.readable(s) && s.phase != phaseAttached {
+		l.close(s, cutClient)
+		return
+	}
+	l.read(s, ev&evGone != 0)
+}
+
+// readable tells whether the session may take in more. Holding a session is
+// nothing but not reading it: what it sent stands in its socket.
+func (l *loop) readable(s *session) bool {
+	switch {
+	case s.closing || s.eof || s.stalled || len(s.out) > l.p.clientBuffer+2*readBuffer:
+		return false
+	case s.shedding:
+		return true
+	case s.phase == phaseAttached:
+		return s.up.usable() && !s.up.full && (s.pend == nil || s.pend.len() < maxInFlight)
+	default:
+		return !s.authed
+	}
+}
+
+// resume goes on where the session was put off.
+func (l *loop) resume(s *session) {
+	if s.phase == phaseClosed {
+		return
+	}
+	if s.up != nil && s.up.more {
+		l.readUpstream(s.up)
+		if s.phase == phaseClosed {
+			return
+		}
+	}
+	if len(s.in) > 0 && s.scanned < len(s.in) {
+		if !l.readable(s) {
+			return
+		}
+		in, scanned := s.in, s.scanned
+		s.in, s.scanned = nil, 0
+		l.consume(s, in, scanned)
+		l.spare.put(in)
+		if s.phase == phaseClosed || len(s.in) > s.scanned {
+			return
+		}
+	}
+	if s.more {
+		l.read(s, false)
+	}
+}
+
+// read takes what the client has sent. One buffer a round: a client that sends
+// without end waits for its turn behind the others.
+func (l *loop) read(s *session, toEnd bool) {
+	for s.phase != phaseClosed {
+		if !l.readable(s) {
+			switch s.phase {
+			case phaseIdle:
+				l.need(s)
+			case phaseWaiting, phasePreparing:
+				l.startWaiting(s)
+			}
+			return
+		}
+		buf := l.buf
+		if len(s.in) > readBuffer/2 {
+			buf = make([]byte, 2*len(s.in))
+		}
+		start := copy(buf, s.in)
+		n, errno := rawRead(s.fd, buf[start:])
+		if errno == syscall.EAGAIN {
+			s.more = false
+			return
+		}
+		if errno != 0 {
+			l.close(s, cutClient)
+			return
+		}
+		if n == 0 {
+			l.clientEOF(s)
+			return
+		}
+		l.count.add(statBytesIn, n)
+		scanned := s.scanned
+		s.in, s.scanned = l.spare.put(s.in), 0
+		if s.on.tunnel {
+			l.tunnelOut(s, buf[:n])
+		} else {
+			l.consume(s, buf[:start+n], scanned)
+		}
+		if start+n == len(buf) {
+			l.again(s)
+			return
+		}
+		if !toEnd {
+			s.more = false
+			return
+		}
+	}
+}
+
+// clientEOF does what Redis does with a client that has closed its side, a
+// round trip later: what it sent is still executed and answered, then the
+// connection ends. Passing the end on lets Redis stop a blocked command.
+func (l *loop) clientEOF(s *session) {
+	s.eof, s.more = true, false
+	if s.on.tunnel && s.up != nil && !s.up.full {
+		shutdownWrite(s.up.fd)
+		return
+	}
+	if s.pend == nil || s.up == nil || s.up.full || s.streamed {
+		l.close(s, cutNone)
+		return
+	}
+	shutdownWrite(s.up.fd)
+}
+
+// send gives bytes to the client, in order. False: the session is closed.
+func (l *loop) send(s *session, p []byte) bool {
+	if len(p) == 0 {
+		return true
+	}
+	if len(s.out) == 0 {
+		n, errno := rawWrite(s.fd, p)
+		if errno != 0 && errno != syscall.EAGAIN {
+			l.close(s, cutClient)
+			return false
+		}
+		l.count.add(statBytesOut, n)
+		p = p[n:]
+	}
+	if len(p) > 0 {
+		s.out = l.spare.join(s.out, p)
+	}
+	return true
+}
+
+// flushClient writes what the client's socket did not take before.
+func (l *loop) flushClient(s *session) bool {
+	n, errno := rawWrite(s.fd, s.out)
+	if errno != 0 && errno != syscall.EAGAIN {
+		l.close(s, cutClient)
+		return false
+	}
+	l.count.add(statBytesOut, n)
+	if n < len(s.out) {
+		s.out = s.out[:copy(s.out, s.out[n:])]
+		return true
+	}
+	s.out = l.spare.put(s.out)
+	if s.closing {
+		l.close(s, s.leaving)
+		return false
+	}
+	if s.more || s.up != nil && s.up.more {
+		l.again(s)
+	}
+	return true
+}
+
+// finish closes the session once everything it is owed has been written.
+func (l *loop) finish(s *session, why cut) {
+	s.closing, s.leaving = true, why
+	if len(s.out) == 0 {
+		l.close(s, why)
+	}
+}
+
+func (l *loop) releasePending(s *session) {
+	if s.pend != nil {
+		l.spare.putPending(s.pend)
+		s.pend = nil
+	}
+}

@@ -1,0 +1,261 @@
+package proxy
+
+// lost ends an upstream whose connection has gone and settles what was under
+// way on it.
+func (l *loop) lost(u *upstream, why string) {
+	s := u.s
+	if !u.superseded {
+		s.site.m.tracker.Doubt(u.view, why)
+		l.log.Debug().Str("master", s.site.m.name).Str("node", u.view.Master).Str("why", why).Msg("upstream lost")
+	}
+	l.count.add(statUpstreamsLost, 1)
+	switch {
+	case s.on.tunnel || s.eof && s.failed == nil:
+		l.detach(s)
+		l.finish(s, cutNone)
+	case len(s.out) > l.p.clientBuffer:
+		// We had stopped reading for this client; Redis has given up on it.
+		l.close(s, cutSlow)
+	default:
+		if !u.superseded {
+			l.hesitate(s)
+		}
+		l.leave(s)
+	}
+}
+
+// leave takes a session off its upstream. What it had sent there and has no
+// answer to is settled by the rules of carry; the rest waits for the next one.
+func (l *loop) leave(s *session) {
+	if why := l.carry(s); why != cutNone {
+		l.close(s, why)
+		return
+	}
+	l.detach(s)
+	if !l.inTurn(s) || s.closing {
+		return
+	}
+	if s.eof && s.pend == nil {
+		l.finish(s, cutNone)
+		return
+	}
+	if s.pend != nil || s.more || len(s.in) > 0 || s.vec.listens() {
+		l.need(s)
+	}
+}
+
+// detach closes a session's upstream, if it has one.
+func (l *loop) detach(s *session) {
+	if s.phase == phaseClosed {
+		return
+	}
+	if u := s.up; u != nil {
+		u.in = l.spare.put(u.in)
+		l.drop(u.fd)
+		l.p.upstreams.Add(-1)
+		s.up = nil
+	}
+	s.phase = phaseIdle
+}
+
+// maxTries is how many connections in a row may go away over the same command
+// before it is no longer sent again.
+const maxTries = 3
+
+// carry decides, for each command that was accepted and not answered, what
+// becomes of it now that its upstream is left: sent again, or answered with an
+// error of ours in its turn. A reason is returned if the client itself cannot
+// be kept.
+func (l *loop) carry(s *session) cut {
+	if s.unsure {
+		return cutState
+	}
+	if v := s.vec; v != nil && v.watching {
+		v.watching, v.broken = false, true
+	}
+	s.moved = true
+	old := s.pend
+	if s.up.tail == tailPaired {
+		return cutHalfReply
+	}
+	if old == nil {
+		return cutNone
+	}
+	executing := old.executing(s.vec != nil && s.vec.multi != nil)
+	fresh := l.spare.getPending()
+	at := old.off
+	for i := old.head; i < len(old.q); i++ {
+		e := old.q[i]
+		cmd := old.log[at : at+int(e.size)]
+		at += int(e.size)
+		last := i == len(old.q)-1
+		l.carryOne(s, fresh, e, cmd, at <= old.sent && !(last && s.streamed), executing[i-old.head])
+	}
+	s.solo = s.solo && !fresh.empty()
+	if s.streamed {
+		s.streamed, s.swallow = false, true
+	}
+	l.spare.putPending(old)
+	if s.pend = fresh; fresh.empty() {
+		l.releasePending(s)
+	}
+	return cutNone
+}
+
+// carryOne settles one command: sent tells whether it has left whole, executing
+// whether it is part of a transaction whose EXEC has left.
+func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent, executing bool) {
+	want := e.want
+	e.flag &^= flagAgain
+	e.want = 0
+	give := func(a answer) {
+		to.push(entry{kind: kindAnswer, want: uint16(a)}, nil)
+	}
+	again := func() {
+		l.count.add(statResent, 1)
+		to.push(e, cmd)
+	}
+	m := s.site.m
+	switch {
+	case e.kind == kindAnswer:
+		e.want = want
+		to.push(e, nil)
+	case e.kind == kindProve:
+		s.solo = false
+	case e.flag&flagLarge != 0 && !sent:
+		give(answerTooLarge)
+	case !sent || e.flag&flagAgain != 0:
+		again()
+	case e.kind == kindSilent:
+		l.count.add(statAnswered, 1) // nobody awaits a reply
+	case executing:
+		give(answerUncertain)
+	case s.tries > maxTries || len(cmd) == 0:
+		give(answerUncertain)
+	case e.kind == kindWait:
+		give(answerNoReplicas)
+	case e.kind.resendable() || s.vec != nil && s.vec.multi != nil || m.readOnly(cmd):
+		again()
+	case m.blocking(cmd):
+		if rest := remaining(cmd, l.now.Sub(s.sentAt)); rest != nil {
+			cmd = rest
+			again()
+			return
+		}
+		give(answerUncertain)
+	default:
+		give(answerUncertain)
+	}
+}
+
+// executing tells for each entry whether it belongs to a transaction whose EXEC
+// has been sent: then nobody knows whether it ran.
+func (p *pending) executing(open bool) []bool {
+	in := make([]bool, p.len())
+	exec := false
+	end := len(p.log)
+	for i := len(p.q) - 1; i >= p.head; i-- {
+		e := p.q[i]
+		if e.kind == kindExec && end <= p.sent && e.flag&flagAgain == 0 {
+			exec = true
+		}
+		in[i-p.head] = exec
+		if e.kind == kindMulti || e.kind == kindDiscard {
+			exec = false
+		}
+		end -= int(e.size)
+	}
+	if exec && !open {
+		// An EXEC without a MULTI: an error that changes nothing, and what came
+		// before it stands outside.
+		for i := range in {
+			if in[i] = in[i] && p.q[p.head+i].kind == kindExec; in[i] {
+				break
+			}
+		}
+	}
+	return in
+}
+
+// inTurn gives the client the answers of our own whose turn has come, and goes
+// on where the session waited for everything to be answered. False: it is
+// closed.
+func (l *loop) inTurn(s *session) bool {
+	for p := s.pend; p != nil && !p.empty(); {
+		e := p.q[p.head]
+		if e.kind == kindAnswer && p.pair == p.head {
+			a := answer(e.want)
+			l.count.refuse(a.reason())
+			p.pop()
+			if !l.send(s, a.text(s)) {
+				return false
+			}
+			continue
+		}
+		if e.kind == kindSilent && p.off+int(e.size) <= p.sent && p.pair == p.head {
+			p.pop()
+			l.count.add(statAnswered, 1)
+			continue
+		}
+		return true
+	}
+	l.releasePending(s)
+	return l.quiet(s)
+}
+
+// quiet is called when a session has nothing outstanding. False: it is closed.
+func (l *loop) quiet(s *session) bool {
+	switch {
+	case s.failed != nil:
+		l.endProtocol(s)
+		return s.phase != phaseClosed
+	case s.prove:
+		s.prove = false
+		l.proveRole(s)
+	case l.draining && s.atRest():
+		l.finish(s, cutDrain)
+		return s.phase != phaseClosed
+	case s.eof:
+		l.finish(s, cutNone)
+		return s.phase != phaseClosed
+	case s.stalled:
+		s.stalled = false
+		l.again(s)
+	}
+	return true
+}
+
+// settle does, after a buffer of replies has been given, what they led to.
+func (l *loop) settle(u *upstream) {
+	s := u.s
+	if !l.inTurn(s) || s.up != u {
+		return
+	}
+	switch {
+	case u.denied || u.superseded && l.drained(u):
+		l.leave(s)
+	case s.more:
+		l.again(s)
+	}
+}
+
+// drained tells whether an upstream that may no longer be written to has
+// brought everything. One that brings messages is kept until there is another.
+func (l *loop) drained(u *upstream) bool {
+	p := u.s.pend
+	due := p != nil && p.sentWhole()
+	return !due && u.tail == tailHeld && len(u.in) == 0 && (u.leaving || !u.s.vec.listens())
+}
+
+// proveRole asks the node for its role on a connection that could not be asked
+// before its client had logged in; nothing else travels until it has said it.
+func (l *loop) proveRole(s *session) {
+	proto := "2"
+	if s.vec.resp3() {
+		proto = "3"
+	}
+	s.solo = true
+	s.pend = l.spare.getPending()
+	s.pend.push(entry{kind: kindProve}, command("HELLO", proto))
+	l.flush(s)
+}

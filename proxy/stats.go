@@ -1,0 +1,178 @@
+package proxy
+
+import "sync/atomic"
+
+// stat is what a loop counts, besides refusals and cuts.
+type stat int
+
+const (
+	statAccepted stat = iota
+	statAnswered
+	statCutCommands
+	statResent
+	statBytesIn
+	statBytesOut
+	statHolds
+	statHeldNanos
+	statUpstreams
+	statUpstreamsLost
+	statAttachFailed
+	statDenied
+	statUnexpected
+	statCount
+)
+
+// refused is why a command was answered with an error of ours.
+type refused int
+
+const (
+	refusedUncertain refused = iota
+	refusedExpired
+	refusedTooLarge
+	refusedPolicy
+	refusedMoved
+	refusedAuth
+	refusedProtocol
+	refusedCount
+)
+
+// String is the reason's label in metrics.
+func (r refused) String() string {
+	return [...]string{"uncertain", "expired", "too_large", "policy", "moved", "auth", "protocol"}[r]
+}
+
+// cut is why a connection was ended by holdfast or its client.
+type cut int
+
+const (
+	cutNone      cut = iota // it ended as it should: QUIT, or its own end with nothing due
+	cutClient               // the client went away
+	cutSlow                 // it did not read, and Redis gave up on it
+	cutHalfReply            // it had a part of a reply that can no longer be completed
+	cutState                // its connection's state cannot be carried over
+	cutLogin                // the new master refuses its login
+	cutTunnel               // bytes cannot be carried over
+	cutDrain                // holdfast is ending, and it was at rest
+	cutDeadline             // holdfast is ending, and it was not
+	cutLimit                // too many clients
+	cutCount
+)
+
+// String is the reason's label in metrics.
+func (c cut) String() string {
+	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "tunnel", "drain", "drain_deadline", "max_clients"}[c]
+}
+
+// counts are written by one loop and read by anybody.
+type counts struct {
+	stats    [statCount]atomic.Uint64
+	refusals [refusedCount]atomic.Uint64
+	cuts     [cutCount]atomic.Uint64
+}
+
+func (c *counts) add(s stat, n int) { c.stats[s].Add(uint64(n)) }
+func (c *counts) refuse(r refused)  { c.refusals[r].Add(1) }
+func (c *counts) cut(why cut)       { c.cuts[why].Add(1) }
+func (l *loop) accepted()           { l.count.add(statAccepted, 1) }
+func (c *counts) get(s stat) uint64 { return c.stats[s].Load() }
+
+// Stats is a snapshot for the status page and the metrics. Commands keep
+// Accepted = Answered + the sum of Refused + Cut + InFlight, exactly so once
+// nothing moves.
+type Stats struct {
+	Draining  bool            `json:"draining"`
+	Clients   int             `json:"clients"`
+	Upstreams int             `json:"upstreams"`
+	Waiting   int             `json:"waiting"` // clients that wait for a master
+	Listeners []ListenerStats `json:"listeners"`
+	Masters   []MasterStats   `json:"masters"`
+
+	Accepted uint64            `json:"commands_accepted"`
+	Answered uint64            `json:"commands_answered"`
+	Refused  map[string]uint64 `json:"commands_refused"` // by reason
+	Cut      uint64            `json:"commands_cut"`     // their client was gone before the answer
+	InFlight uint64            `json:"commands_in_flight"`
+	Resent   uint64            `json:"commands_resent"`
+
+	BytesIn         uint64            `json:"bytes_in"`
+	BytesOut        uint64            `json:"bytes_out"`
+	Holds           uint64            `json:"holds"`        // waits for a master that ended
+	HeldSeconds     float64           `json:"held_seconds"` // and how long they were together
+	Connections     uint64            `json:"connections"`  // accepted since the start
+	Closed          map[string]uint64 `json:"closed"`       // connections, by reason
+	UpstreamsOpened uint64            `json:"upstreams_opened"`
+	UpstreamsLost   uint64            `json:"upstreams_lost"`
+	AttachFailed    uint64            `json:"attach_failed"`
+	RoleDenied      uint64            `json:"role_denied"`      // upstreams that said they are no master
+	Unexpected      uint64            `json:"unexpected_reply"` // must stay 0
+}
+
+// ListenerStats is one listener as it stands.
+type ListenerStats struct {
+	Address string `json:"address"` // as bound, else as configured
+	Master  string `json:"master"`
+	Mode    string `json:"mode"`
+	Clients int    `json:"clients"`
+	Bound   bool   `json:"bound"`
+	Error   string `json:"error,omitempty"` // why it does not accept
+}
+
+// MasterStats is what the data path knows of a master beyond its View.
+type MasterStats struct {
+	Name    string `json:"name"`
+	Trouble string `json:"trouble,omitempty"` // why the last upstream could not be prepared
+}
+
+// Stats may be called from any goroutine.
+func (p *Proxy) Stats() Stats {
+	st := Stats{
+		Draining:    p.draining.Load(),
+		Clients:     int(p.clients.Load()),
+		Upstreams:   int(p.upstreams.Load()),
+		Waiting:     int(p.waiting.Load()),
+		Connections: p.accepted.Load(),
+		Refused:     map[string]uint64{},
+		Closed:      map[string]uint64{cutLimit.String(): p.turnedAway.Load()},
+	}
+	for _, on := range p.listeners {
+		st.Listeners = append(st.Listeners, on.stats())
+	}
+	for _, m := range p.masters {
+		st.Masters = append(st.Masters, MasterStats{Name: m.name, Trouble: m.lastTrouble()})
+	}
+	for _, l := range p.loops {
+		l.count.into(&st)
+	}
+	settled := st.Answered + st.Cut
+	for _, n := range st.Refused {
+		settled += n
+	}
+	if st.Accepted > settled {
+		st.InFlight = st.Accepted - settled
+	}
+	return st
+}
+
+func (c *counts) into(st *Stats) {
+	// What is settled is read before what was accepted, so that a snapshot
+	// taken in motion never shows more answers than questions.
+	st.Answered += c.get(statAnswered)
+	st.Cut += c.get(statCutCommands)
+	for r := refused(0); r < refusedCount; r++ {
+		st.Refused[r.String()] += c.refusals[r].Load()
+	}
+	for why := cutNone; why < cutCount; why++ {
+		st.Closed[why.String()] += c.cuts[why].Load()
+	}
+	st.Accepted += c.get(statAccepted)
+	st.Resent += c.get(statResent)
+	st.BytesIn += c.get(statBytesIn)
+	st.BytesOut += c.get(statBytesOut)
+	st.Holds += c.get(statHolds)
+	st.HeldSeconds += float64(c.get(statHeldNanos)) / 1e9
+	st.UpstreamsOpened += c.get(statUpstreams)
+	st.UpstreamsLost += c.get(statUpstreamsLost)
+	st.AttachFailed += c.get(statAttachFailed)
+	st.RoleDenied += c.get(statDenied)
+	st.Unexpected += c.get(statUnexpected)
+}

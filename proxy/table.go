@@ -1,0 +1,174 @@
+package proxy
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/resp"
+	"holdfast/sentinel"
+)
+
+// table is what the server's own COMMAND says of each command, by lower-case
+// name and by "container|subcommand". Immutable.
+type table struct {
+	view  *sentinel.View // under which it was asked for
+	flags map[string]trait
+}
+
+// trait is the part of a command's flags that decides whether it may be sent
+// twice.
+type trait uint8
+
+const (
+	traitRead      trait = 1 << iota // readonly and not may_replicate
+	traitBlocking                    //
+	traitContainer                   // its subcommands have flags of their own
+)
+
+// parseTable reads the reply to COMMAND. Each command is an array of name,
+// arity, flags, first key, last key, step and, since 7.0, categories, tips, key
+// specifications and subcommands.
+func parseTable(v *sentinel.View, reply []byte) *table {
+	t := &table{view: v, flags: map[string]trait{}}
+	for cmd := range resp.Elements(reply) {
+		t.add(cmd)
+	}
+	return t
+}
+
+func (t *table) add(cmd []byte) {
+	var name string
+	var is trait
+	i := 0
+	for field := range resp.Elements(cmd) {
+		switch i {
+		case 0:
+			text, _ := resp.String(field)
+			name = strings.ToLower(string(text))
+		case 2:
+			is = traits(field)
+		case 9:
+			for sub := range resp.Elements(field) {
+				is |= traitContainer
+				t.add(sub)
+			}
+		}
+		i++
+	}
+	if name != "" {
+		t.flags[name] = is
+	}
+}
+
+func traits(flags []byte) trait {
+	var is trait
+	replicates := false
+	for flag := range resp.Elements(flags) {
+		switch text, _ := resp.String(flag); string(text) {
+		case "readonly":
+			is |= traitRead
+		case "blocking":
+			is |= traitBlocking
+		case "write", "may_replicate", "admin":
+			replicates = true
+		}
+	}
+	if replicates {
+		is &^= traitRead
+	}
+	return is
+}
+
+// of finds a command's traits; an unknown command has none and so is treated as
+// a write.
+func (t *table) of(cmd []byte) trait {
+	if t == nil {
+		return 0
+	}
+	args := resp.Args(nil, cmd)
+	if len(args) == 0 {
+		return 0
+	}
+	name := strings.ToLower(string(args[0]))
+	is := t.flags[name]
+	if is&traitContainer != 0 && len(args) > 1 {
+		return t.flags[name+"|"+strings.ToLower(string(args[1]))]
+	}
+	return is
+}
+
+// readOnly tells whether the server says that cmd changes nothing anywhere.
+// PING, ECHO and TIME carry no such flag and change nothing either.
+func (m *master) readOnly(cmd []byte) bool {
+	switch name := resp.Name(cmd); {
+	case is(name, "ping"), is(name, "echo"), is(name, "time"):
+		return true
+	}
+	return m.table.Load().of(cmd)&traitRead != 0
+}
+
+func (m *master) blocking(cmd []byte) bool {
+	return m.table.Load().of(cmd)&traitBlocking != 0
+}
+
+// learn asks for the table on a connection that is being prepared, once a View.
+// It is no reason to fail: a login without COMMAND leaves the table empty, and
+// every command is then treated as a write.
+func (p *Proxy) learn(m *master, v *sentinel.View, h *handshake, res *prepared) {
+	old := m.table.Load()
+	if !res.proven || old != nil && old.view.Seq >= v.Seq || !m.learning.CompareAndSwap(false, true) {
+		return
+	}
+	defer m.learning.Store(false)
+	reply, err := h.ask(command("COMMAND"))
+	if err != nil || reply[0] == '-' {
+		return
+	}
+	m.table.Store(parseTable(v, reply))
+}
+
+// remaining rewrites a blocking command so that it waits for what is left of
+// its time. Nil when its form is not known.
+func remaining(cmd []byte, waited time.Duration) []byte {
+	args := resp.Args(nil, cmd)
+	words := make([]string, len(args))
+	for i, a := range args {
+		words[i] = string(a)
+	}
+	at, unit := timeoutOf(words)
+	if at <= 0 || at >= len(words) {
+		return nil
+	}
+	given, err := strconv.ParseFloat(words[at], 64)
+	if err != nil || given < 0 {
+		return nil
+	}
+	if given == 0 {
+		return cmd // for ever
+	}
+	left := given - float64(waited)/float64(unit)
+	if unit == time.Millisecond {
+		words[at] = strconv.FormatInt(max(1, int64(left)), 10)
+	} else {
+		words[at] = strconv.FormatFloat(max(0.001, left), 'f', 3, 64)
+	}
+	return command(words...)
+}
+
+// timeoutOf finds the timeout of a blocking command, and its unit.
+func timeoutOf(words []string) (at int, unit time.Duration) {
+	switch strings.ToLower(words[0]) {
+	case "blpop", "brpop", "brpoplpush", "bzpopmin", "bzpopmax", "blmove":
+		return len(words) - 1, time.Second
+	case "blmpop", "bzmpop":
+		return 1, time.Second
+	case "xread", "xreadgroup":
+		for i, w := range words {
+			if strings.EqualFold(w, "block") {
+				return i + 1, time.Millisecond
+			}
+		}
+	}
+	return -1, 0
+}

@@ -1,0 +1,204 @@
+package proxy
+
+import (
+	"syscall"
+
+	"holdfast/resp"
+	"holdfast/sentinel"
+)
+
+// upstream is one client's own connection to a node, born of one View. It is
+// never pointed elsewhere: once that View is superseded nothing is written to
+// it any more, and it lives on only to bring the answers that are under way.
+// (A View that proves the same process again takes it over, see onView.)
+type upstream struct {
+	s    *session
+	fd   int
+	view *sentinel.View
+	rep  resp.Reply // where the present reply ends
+	in   []byte     // the beginning of a reply, scanned, held back until the rest comes
+	tail tail       // what becomes of the rest of the present reply
+
+	full       bool // the socket did not take all there was
+	more       bool // it may hold bytes that were not read
+	superseded bool // nothing may be written any more
+	leaving    bool // to be left as soon as nothing more is due from it
+	ending     bool // the server has closed its side
+	refusing   bool // it has said that it is no master: its replies only settle what was not executed
+	denied     bool // it has a role that is not master's, or answered what nobody asked
+	proven     bool // its role was proven, by the View's probe or on this connection
+}
+
+// tail says what becomes of a reply that is too large to be held back.
+type tail uint8
+
+const (
+	tailHeld     tail = iota
+	tailPaired        // passed on; it answers the entry in turn
+	tailUnpaired      // passed on; a message
+	tailDropped       // thrown away: the command will be sent again
+)
+
+func (u *upstream) usable() bool { return !u.superseded }
+
+// flush writes what has been accepted. This is the only place from which a
+// client's command reaches a node, so this is where the View is looked at.
+func (l *loop) flush(s *session) {
+	u, p := s.up, s.pend
+	if u == nil || p == nil || u.full || u.superseded {
+		return
+	}
+	b := p.unsent()
+	if len(b) == 0 {
+		return
+	}
+	if s.site.m.tracker.View() != u.view {
+		u.superseded = true // the letter that says so is on its way
+		return
+	}
+	n, errno := rawWrite(u.fd, b)
+	if errno != 0 && errno != syscall.EAGAIN {
+		l.lost(u, errno.Error())
+		return
+	}
+	p.written(n)
+	u.full = n < len(b)
+	if p.q[len(p.q)-1].flag&flagLarge != 0 {
+		p.release()
+	} else if p.kept() > l.p.replayBytes {
+		p.forget()
+	}
+	if p.q[p.head].kind == kindSilent {
+		l.inTurn(s)
+	}
+}
+
+func (l *loop) upstreamEvent(u *upstream, ev uint32) {
+	s := u.s
+	if ev&evWrite != 0 && u.full {
+		u.full = false
+		if s.on.tunnel {
+			l.flushTunnel(s)
+		} else {
+			l.flush(s)
+		}
+		if s.up != u {
+			return
+		}
+		if !u.full {
+			l.again(s)
+		}
+	}
+	if ev&evRead != 0 {
+		u.more = true
+		if ev&evGone != 0 {
+			u.ending = true
+		}
+		l.readUpstream(u)
+	}
+}
+
+// readUpstream takes in replies, one buffer a round. While the client does not
+// take what it has been sent, its upstream is not read: the pressure reaches
+// Redis as it would on a direct connection.
+func (l *loop) readUpstream(u *upstream) {
+	s := u.s
+	for s.up == u {
+		if len(s.out) > l.p.clientBuffer {
+			return
+		}
+		start := copy(l.buf, u.in)
+		n, errno := rawRead(u.fd, l.buf[start:])
+		switch {
+		case errno == syscall.EAGAIN:
+			u.more = false
+			return
+		case errno != 0:
+			l.lost(u, errno.Error())
+			return
+		case n == 0:
+			l.lost(u, "connection closed by the server")
+			return
+		}
+		u.in = l.spare.put(u.in)
+		if s.on.tunnel {
+			l.send(s, l.buf[:n])
+		} else {
+			l.replies(u, l.buf[:start+n], start)
+		}
+		if start+n == len(l.buf) {
+			l.again(s)
+			return
+		}
+		if !u.ending {
+			u.more = false
+			return
+		}
+	}
+}
+
+// replies pairs what came with what is due: buf, of which the first `at` bytes
+// have been scanned before. What needs no change goes to the client straight
+// from buf.
+func (l *loop) replies(u *upstream, buf []byte, at int) {
+	s := u.s
+	run, pos := 0, 0 // run: passed on but not yet given; pos: start of the present reply
+	for at < len(buf) {
+		n, done, err := u.rep.Scan(buf[at:])
+		at += n
+		if err != nil {
+			l.send(s, buf[run:pos])
+			l.lost(u, "reply is not RESP: "+err.Error())
+			return
+		}
+		if !done {
+			break
+		}
+		pass := l.settled(u, buf[pos:at])
+		if !pass {
+			if !l.send(s, buf[run:pos]) {
+				return
+			}
+			run = at
+		}
+		pos = at
+		if s.pend != nil && s.pend.ours() {
+			if !l.send(s, buf[run:at]) || !l.inTurn(s) {
+				return
+			}
+			run = at
+		}
+	}
+	if l.rest(u, buf, run, pos) {
+		l.settle(u)
+	}
+}
+
+// rest deals with the end of a buffer: buf[run:pos] is passed on and not yet
+// given, buf[pos:] is the beginning of a reply. False: the session is closed.
+func (l *loop) rest(u *upstream, buf []byte, run, pos int) bool {
+	part := buf[pos:]
+	if len(part) > keepReply && u.tail == tailHeld {
+		u.tail = l.begin(u, part)
+	}
+	switch {
+	case len(part) > 0 && (u.tail == tailPaired || u.tail == tailUnpaired):
+		return l.send(u.s, buf[run:])
+	case u.tail == tailHeld && len(part) > 0:
+		u.in = l.spare.join(nil, part)
+	}
+	return l.send(u.s, buf[run:pos])
+}
+
+// begin decides what becomes of a reply that is too large to be held back.
+func (l *loop) begin(u *upstream, part []byte) tail {
+	p := u.s.pend
+	switch {
+	case u.unasked(part):
+		return tailUnpaired
+	case u.refusing || p == nil || p.waiting() == nil:
+		return tailDropped
+	}
+	p.waiting().flag |= flagBegun
+	return tailPaired
+}
