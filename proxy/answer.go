@@ -100,11 +100,11 @@ func (a answer) reason() refused {
 func (l *loop) answer(s *session, a answer) {
 	if s.mute || s.skip {
 		s.skip = false
-		l.count.refuse(a.reason())
+		s.site.count.refuse(a.reason())
 		return
 	}
 	if s.pend == nil {
-		l.count.refuse(a.reason())
+		s.site.count.refuse(a.reason())
 		l.send(s, a.text(s))
 		return
 	}

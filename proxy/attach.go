@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -23,8 +24,9 @@ type order struct {
 	s     *session
 	site  *site
 	view  *sentinel.View
-	login config.Login // who the connection logs in as; empty: nobody
-	own   bool         // the login is the client's own
+	ctx   context.Context // ends with the View
+	login config.Login    // who the connection logs in as; empty: nobody
+	own   bool            // the login is the client's own
 	proto int
 	bytes bool // a tunnel: connect, say nothing
 	steps []step
@@ -45,7 +47,7 @@ func (l *loop) pursue(s *session) {
 	if s.phase != phaseWaiting || !site.view.Serving() || l.now.Before(site.gate) || l.now.Before(s.notBefore) {
 		return
 	}
-	o := order{s: s, site: site, view: site.view, bytes: s.on.tunnel}
+	o := order{s: s, site: site, view: site.view, ctx: site.ctx, bytes: s.on.tunnel}
 	if !s.on.tunnel {
 		o.login = s.on.login()
 		if s.vec != nil {
@@ -122,7 +124,7 @@ func (l *loop) attach(o order, res prepared) {
 	}
 	o.site.gate, o.site.backoff, o.site.trouble = time.Time{}, 0, ""
 	o.site.m.atEase()
-	l.count.add(statUpstreams, 1)
+	s.site.count.add(statUpstreams, 1)
 	l.p.upstreams.Add(1)
 	s.up, s.phase = u, phaseAttached
 	if s.pend != nil {
@@ -157,7 +159,7 @@ func (l *loop) attach(o order, res prepared) {
 // own. The gate keeps everybody from trying at once.
 func (l *loop) attachFailed(o order, err error) {
 	s := o.s
-	l.count.add(statAttachFailed, 1)
+	s.site.count.add(statAttachFailed, 1)
 	var own *replayError
 	if errors.As(err, &own) {
 		l.log.Warn().Str("master", o.site.m.name).Str("node", o.view.Master).Str("why", err.Error()).
@@ -165,7 +167,7 @@ func (l *loop) attachFailed(o order, err error) {
 		l.close(s, cutLogin)
 		return
 	}
-	if o.view != o.site.view {
+	if o.view != o.site.view || o.ctx.Err() != nil {
 		l.pursue(s)
 		return
 	}

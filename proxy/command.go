@@ -25,6 +25,7 @@ const (
 	kindReadwrite
 	kindReplica  // SYNC, PSYNC, REPLCONF: refused
 	kindWait     // WAIT, WAITAOF
+	kindScript   // EVAL, SCRIPT: may give the node a script
 	kindNullExec // a DISCARD sent in place of an EXEC whose WATCH did not survive
 	kindProve    // HELLO of our own, to learn the role after the client has logged in
 	kindSilent   // sent under CLIENT REPLY OFF or SKIP: no reply comes
@@ -83,6 +84,8 @@ func classify(name []byte) kind {
 		return kindReplica
 	case "wait", "waitaof":
 		return kindWait
+	case "eval", "script":
+		return kindScript
 	}
 	return kindPlain
 }
@@ -91,7 +94,7 @@ func classify(name []byte) kind {
 // its acknowledgement must be seen and its bytes kept until then.
 func (k kind) stateful() bool {
 	switch k {
-	case kindPlain, kindWait, kindReplica, kindAnswer, kindProve, kindQuit:
+	case kindPlain, kindScript, kindWait, kindReplica, kindAnswer, kindProve, kindQuit:
 		return false
 	}
 	return true

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -29,18 +30,24 @@ func (e *roleError) Error() string { return "says role:" + e.role + ", not maste
 // before a client's command may travel on it.
 func (p *Proxy) place(o *order, res *prepared) error {
 	d := net.Dialer{Timeout: p.timeout, KeepAlive: 30 * time.Second}
-	c, err := d.Dial("tcp", o.view.Master)
+	c, err := d.DialContext(o.ctx, "tcp", o.view.Master)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	stop := context.AfterFunc(o.ctx, func() { c.SetDeadline(time.Now()) })
+	defer stop()
 	if !o.bytes {
 		c.SetDeadline(time.Now().Add(p.timeout + handshakeTime))
 		h := handshake{c: c}
 		if err := h.login(o, res); err != nil {
 			return err
 		}
-		p.learn(o.site.m, o.view, &h, res)
+		if res.proven {
+			if err := o.site.m.introduce(o.view, &h); err != nil {
+				return err
+			}
+		}
 		if err := h.replay(o.steps); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"time"
 
 	"holdfast/sentinel"
@@ -25,7 +26,7 @@ func (l *loop) need(s *session) {
 func (l *loop) startWaiting(s *session) {
 	if s.waitingSince.IsZero() && (s.pend != nil || s.more || len(s.in) > 0) {
 		s.waitingSince = l.now
-		l.p.waiting.Add(1)
+		s.site.m.waiting.Add(1)
 		s.weight = len(s.in)
 		if s.pend != nil {
 			s.weight += s.pend.kept()
@@ -37,8 +38,8 @@ func (l *loop) startWaiting(s *session) {
 
 // waited ends it, and counts it as a hold.
 func (l *loop) waited(s *session) {
-	l.count.add(statHolds, 1)
-	l.count.add(statHeldNanos, int(l.now.Sub(s.waitingSince)))
+	s.site.count.add(statHolds, 1)
+	s.site.count.add(statHeldNanos, int(l.now.Sub(s.waitingSince)))
 	l.stopWaiting(s)
 }
 
@@ -46,7 +47,7 @@ func (l *loop) stopWaiting(s *session) {
 	if !s.waitingSince.IsZero() {
 		l.heldBytes -= s.weight
 		s.waitingSince, s.weight = time.Time{}, 0
-		l.p.waiting.Add(-1)
+		s.site.m.waiting.Add(-1)
 	}
 }
 
@@ -82,6 +83,10 @@ func (l *loop) tick() {
 			continue
 		}
 		l.arm()
+		if s.gone && s.held() {
+			l.close(s, cutClient)
+			continue
+		}
 		if s.phase == phaseWaiting {
 			l.pursue(s)
 		}
@@ -123,6 +128,8 @@ func (l *loop) onView(index int, v *sentinel.View) {
 	if v.Seq <= old.Seq {
 		return
 	}
+	site.cancel() // what is being prepared is for the View before
+	site.ctx, site.cancel = context.WithCancel(context.Background())
 	site.view, site.gate, site.backoff, site.trouble = v, time.Time{}, 0, ""
 	for fd := range l.slots {
 		s := l.slots[fd].s
@@ -149,7 +156,11 @@ func (l *loop) supersede(s *session, u *upstream, v *sentinel.View) {
 		// The same process has proven its role again: its connections are as
 		// good as new ones.
 		u.view, u.superseded = v, false
-		l.flush(s)
+		if s.on.tunnel {
+			l.flushTunnel(s)
+		} else {
+			l.flush(s)
+		}
 		l.again(s)
 	case v.Serving():
 		u.superseded = true

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -46,8 +47,6 @@ type loop struct {
 	armed     bool
 	due       time.Time // of the next beat, while armed
 
-	count counts
-
 	mu    sync.Mutex // guards what follows, and that the bell is still ours
 	mail  []func(*loop)
 	ended bool
@@ -65,9 +64,12 @@ type slot struct {
 type site struct {
 	m       *master
 	view    *sentinel.View
+	ctx     context.Context // ends with the View
+	cancel  context.CancelFunc
 	gate    time.Time     // no new attempt at this View before
 	backoff time.Duration // grows with each failed attempt at it
 	trouble string        // why the last attempt failed
+	count   counts        // what became of this master's clients and commands
 }
 
 func newLoop(p *Proxy) (*loop, error) {
@@ -82,7 +84,8 @@ func newLoop(p *Proxy) (*loop, error) {
 	}
 	l := &loop{p: p, log: p.log, poll: poll, bell: bell, buf: make([]byte, readBuffer)}
 	for _, m := range p.masters {
-		l.sites = append(l.sites, &site{m: m, view: m.tracker.View()})
+		ctx, cancel := context.WithCancel(context.Background())
+		l.sites = append(l.sites, &site{m: m, view: m.tracker.View(), ctx: ctx, cancel: cancel})
 	}
 	l.timer = time.AfterFunc(time.Hour, l.wake)
 	l.timer.Stop()
@@ -169,6 +172,9 @@ func (l *loop) readMail() {
 
 func (l *loop) end() {
 	l.timer.Stop()
+	for _, site := range l.sites {
+		site.cancel()
+	}
 	l.mu.Lock()
 	letters := l.mail
 	l.mail, l.ended = nil, true

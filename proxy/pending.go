@@ -125,7 +125,17 @@ func (p *pending) due() int {
 // the next reply belong to the next one.
 func (p *pending) setAside() {
 	p.q[p.pair].flag |= flagAgain
-	p.pair++
+	for p.pair++; p.pair < len(p.q) && p.q[p.pair].kind == kindSilent; {
+		p.pair++
+	}
+}
+
+// drop takes back the last command, of which only a part was received.
+func (p *pending) drop() {
+	last := p.q[len(p.q)-1]
+	p.log = p.log[:len(p.log)-int(last.size)]
+	p.sent = min(p.sent, len(p.log))
+	p.q = p.q[:len(p.q)-1]
 }
 
 // written notes that n bytes more have gone to the upstream.
@@ -169,7 +179,7 @@ func (p *pending) forget() {
 		cmd := p.log[at : at+int(e.size)]
 		at += int(e.size)
 		if at <= p.sent {
-			if e.kind == kindPlain && e.flag&flagAgain == 0 {
+			if !e.kind.stateful() && e.flag&flagAgain == 0 {
 				e.size = 0
 				continue
 			}

@@ -45,7 +45,6 @@ type Proxy struct {
 	draining   atomic.Bool
 	clients    atomic.Int64
 	upstreams  atomic.Int64
-	waiting    atomic.Int64
 	accepted   atomic.Uint64
 	turnedAway atomic.Uint64
 	running    sync.WaitGroup
@@ -53,15 +52,18 @@ type Proxy struct {
 
 // master is one master name as all loops share it.
 type master struct {
-	name     string
-	index    int
-	tracker  *sentinel.Tracker
-	table    atomic.Pointer[table]
-	learning atomic.Bool // somebody asks for the table
+	name    string
+	index   int
+	tracker *sentinel.Tracker
+	table   atomic.Pointer[table]
+	first   sync.Mutex // held by the first to prepare an upstream under a View
+	scripts scripts
+	waiting atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	trouble string
 	said    time.Time // when trouble was last logged
+	carried []Carried // the last ten, oldest first
 }
 
 // New makes the data path from a checked configuration. It opens nothing yet;
@@ -141,22 +143,6 @@ func (p *Proxy) Run(ctx context.Context) {
 	p.log.Info().Msg("drained")
 }
 
-// follow tells the loops of each new View. No View can be missed for good: the
-// newest is loaded before its successor is awaited.
-func (p *Proxy) follow(ctx context.Context, m *master) {
-	for {
-		v := m.tracker.View()
-		for _, l := range p.loops {
-			l.post(func(l *loop) { l.onView(m.index, v) })
-		}
-		select {
-		case <-v.Superseded():
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // repeatTrouble is how often the same trouble is logged again.
 const repeatTrouble = 30 * time.Second
 
@@ -178,10 +164,4 @@ func (m *master) atEase() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.trouble = ""
-}
-
-func (m *master) lastTrouble() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.trouble
 }

@@ -32,7 +32,7 @@ func (l *loop) settled(u *upstream, frame []byte) bool {
 	p, typ := s.pend, u.rep.Type()
 	if p == nil || p.waiting() == nil {
 		u.denied, u.superseded, u.leaving = true, true, true
-		l.count.add(statUnexpected, 1)
+		s.site.count.add(statUnexpected, 1)
 		return false
 	}
 	e := p.waiting()
@@ -153,7 +153,7 @@ func (l *loop) settledProve(u *upstream, typ byte, frame []byte) {
 func (u *upstream) deny(l *loop, why string) {
 	u.denied, u.superseded, u.leaving = true, true, true
 	u.s.site.m.tracker.Doubt(u.view, why)
-	l.count.add(statDenied, 1)
+	u.s.site.count.add(statDenied, 1)
 }
 
 // settledNullExec: the DISCARD that stood in for an EXEC has been answered.
@@ -204,10 +204,21 @@ var refusals = [][]byte{
 // answered settles the first entry with a reply of the server.
 func (l *loop) answered(s *session) {
 	s.pend.pop()
+	l.popSilent(s)
 	s.tries = 0
-	l.count.add(statAnswered, 1)
+	s.site.count.add(statAnswered, 1)
 	if !s.waitingSince.IsZero() {
 		l.waited(s)
+	}
+}
+
+// popSilent settles commands whose replies the client has switched off, as soon
+// as they are written and it is their turn.
+func (l *loop) popSilent(s *session) {
+	p := s.pend
+	for p.head < len(p.q) && p.pair == p.head && p.q[p.head].kind == kindSilent && p.off+int(p.q[p.head].size) <= p.sent {
+		p.pop()
+		s.site.count.add(statAnswered, 1)
 	}
 }
 

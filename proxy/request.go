@@ -65,7 +65,7 @@ func (l *loop) takePart(s *session, rest []byte) {
 	case !s.authed:
 		l.refuseProtocol(s, errStranger)
 	case s.shedding:
-		l.accepted()
+		s.accepted()
 		l.answer(s, answerExpired)
 		s.swallow = true
 	default:
@@ -90,7 +90,7 @@ func (l *loop) takeLarge(s *session, rest []byte) {
 		return
 	}
 	if k.stateful() {
-		l.accepted()
+		s.accepted()
 		l.answer(s, answerStateTooLarge)
 		s.swallow = true
 		return
@@ -114,7 +114,7 @@ func (l *loop) admit(s *session, frame []byte) bool {
 	case !s.authed:
 		return l.admitStranger(s, k, frame)
 	case s.shedding:
-		l.accepted()
+		s.accepted()
 		l.answer(s, answerExpired)
 		return true
 	case s.phase != phaseAttached || !s.up.usable():
@@ -133,7 +133,7 @@ func (l *loop) admit(s *session, frame []byte) bool {
 func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
 	switch k {
 	case kindReplica:
-		l.accepted()
+		s.accepted()
 		l.answer(s, answerReplica)
 		return true
 	case kindAuth, kindHello, kindReset:
@@ -156,10 +156,13 @@ func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
 		// WAIT asks about the writes of its connection. Where this one has
 		// made none, Redis would truthfully say that all replicas have them.
 		if s.moved {
-			l.accepted()
+			s.accepted()
 			l.answer(s, answerNoReplicas)
 			return true
 		}
+	case kindScript:
+		s.site.m.scripts.note(frame)
+		s.moved = false
 	case kindClient:
 		if l.admitReply(s, frame) {
 			return true
@@ -206,8 +209,8 @@ func (l *loop) admitQuit(s *session) bool {
 		s.stalled = true
 		return false
 	}
-	l.accepted()
-	l.count.add(statAnswered, 1)
+	s.accepted()
+	s.site.count.add(statAnswered, 1)
 	if !s.mute && !l.send(s, []byte("+OK\r\n")) {
 		return false
 	}
@@ -222,11 +225,11 @@ func (l *loop) admitStranger(s *session, k kind, frame []byte) bool {
 	case kindAuth, kindHello:
 		return l.admitLogin(s, k, frame)
 	case kindReset:
-		l.accepted()
-		l.count.add(statAnswered, 1)
+		s.accepted()
+		s.site.count.add(statAnswered, 1)
 		return l.send(s, []byte("+RESET\r\n"))
 	}
-	l.accepted()
+	s.accepted()
 	l.answer(s, answerNoAuth)
 	return s.phase != phaseClosed
 }
@@ -240,7 +243,7 @@ func (l *loop) admitLogin(s *session, k kind, frame []byte) bool {
 	given := false
 	if k == kindAuth {
 		if len(args) < 2 || len(args) > 3 {
-			l.accepted()
+			s.accepted()
 			l.answer(s, answerAuthUsage)
 			return s.phase != phaseClosed
 		}
@@ -262,11 +265,11 @@ func (l *loop) admitLogin(s *session, k kind, frame []byte) bool {
 		subtle.ConstantTimeCompare(pass, []byte(s.on.cfg.Password)) == 1
 	switch {
 	case given && !ok:
-		l.accepted()
+		s.accepted()
 		l.answer(s, answerWrongPass)
 		return s.phase != phaseClosed
 	case !given && !s.authed:
-		l.accepted()
+		s.accepted()
 		l.answer(s, answerHelloNoAuth)
 		return s.phase != phaseClosed
 	case ok:
@@ -274,8 +277,8 @@ func (l *loop) admitLogin(s *session, k kind, frame []byte) bool {
 		s.req.Unauthenticated(false)
 	}
 	if k == kindAuth {
-		l.accepted()
-		l.count.add(statAnswered, 1)
+		s.accepted()
+		s.site.count.add(statAnswered, 1)
 		return l.send(s, []byte("+OK\r\n"))
 	}
 	if s.phase != phaseAttached || !s.up.usable() {
@@ -294,7 +297,7 @@ func (l *loop) push(s *session, k kind, cmd []byte) {
 	if s.pend == nil {
 		s.pend = l.spare.getPending()
 	}
-	l.accepted()
+	s.accepted()
 	s.pend.push(entry{kind: k}, cmd)
 }
 
@@ -309,17 +312,24 @@ func (l *loop) state(s *session) *vector {
 // refuseProtocol answers a malformed request with Redis' own words, after what
 // is still due, and ends the session, as Redis does.
 func (l *loop) refuseProtocol(s *session, err error) {
-	l.accepted()
 	s.in, s.scanned = l.spare.put(s.in), 0
 	s.more, s.eof, s.failed = false, true, err
-	l.flush(s)
-	if s.phase != phaseClosed && s.pend == nil {
-		l.endProtocol(s)
+	if s.streamed {
+		// The node has the beginning of it and must see no more.
+		s.streamed = false
+		s.pend.drop()
+		s.up.superseded, s.up.leaving = true, true
+	} else {
+		s.accepted()
+		l.flush(s)
+	}
+	if s.phase != phaseClosed && (s.pend == nil || s.pend.empty()) {
+		l.inTurn(s)
 	}
 }
 
 func (l *loop) endProtocol(s *session) {
-	l.count.refuse(refusedProtocol)
+	s.site.count.refuse(refusedProtocol)
 	text := "-ERR " + s.failed.Error() + "\r\n"
 	if pe, ok := s.failed.(*resp.ProtocolError); ok {
 		text = pe.Text()

@@ -33,6 +33,7 @@ type session struct {
 	failed  error     // the protocol error that ends it once all is answered
 	leaving cut       // why it is closing
 
+	gone     bool // the client has closed its side; what it sent may not be read yet
 	more     bool // its socket may hold bytes that were not read
 	listed   bool // in loop.ready
 	eof      bool // the client sends no more
@@ -91,9 +92,9 @@ func (l *loop) close(s *session, why cut) {
 		return
 	}
 	if s.pend != nil {
-		l.count.add(statCutCommands, s.pend.due())
+		s.site.count.add(statCutCommands, s.pend.due())
 	}
-	l.count.cut(why)
+	s.site.count.cut(why)
 	l.detach(s)
 	l.stopWaiting(s)
 	s.phase = phaseClosed
@@ -119,13 +120,13 @@ func (l *loop) clientEvent(s *session, ev uint32) {
 		l.close(s, cutClient)
 		return
 	}
-	// The peer's end comes as an edge of its own: while the session is not
-	// read this is all there will be to tell that its client has gone.
-	if ev&evGone != 0 && !l.readable(s) && s.phase != phaseAttached {
+	// The peer's end is an edge of its own: while the session is not read this
+	// is all there will be to tell that its client has gone.
+	s.gone = s.gone || ev&evGone != 0
+	l.read(s, s.gone)
+	if s.gone && s.held() {
 		l.close(s, cutClient)
-		return
 	}
-	l.read(s, ev&evGone != 0)
 }
 
 // readable tells whether the session may take in more. Holding a session is
@@ -141,6 +142,12 @@ func (l *loop) readable(s *session) bool {
 	default:
 		return !s.authed
 	}
+}
+
+// held tells whether the session waits for a master, not just for a connection
+// to it.
+func (s *session) held() bool {
+	return (s.phase == phaseWaiting || s.phase == phasePreparing) && !s.site.view.Serving()
 }
 
 // resume goes on where the session was put off.
@@ -167,7 +174,7 @@ func (l *loop) resume(s *session) {
 		}
 	}
 	if s.more {
-		l.read(s, false)
+		l.read(s, s.gone)
 	}
 }
 
@@ -202,7 +209,7 @@ func (l *loop) read(s *session, toEnd bool) {
 			l.clientEOF(s)
 			return
 		}
-		l.count.add(statBytesIn, n)
+		s.site.count.add(statBytesIn, n)
 		scanned := s.scanned
 		s.in, s.scanned = l.spare.put(s.in), 0
 		if s.on.tunnel {
@@ -248,7 +255,7 @@ func (l *loop) send(s *session, p []byte) bool {
 			l.close(s, cutClient)
 			return false
 		}
-		l.count.add(statBytesOut, n)
+		s.site.count.add(statBytesOut, n)
 		p = p[n:]
 	}
 	if len(p) > 0 {
@@ -264,7 +271,7 @@ func (l *loop) flushClient(s *session) bool {
 		l.close(s, cutClient)
 		return false
 	}
-	l.count.add(statBytesOut, n)
+	s.site.count.add(statBytesOut, n)
 	if n < len(s.out) {
 		s.out = s.out[:copy(s.out, s.out[n:])]
 		return true

@@ -8,9 +8,9 @@ func (l *loop) lost(u *upstream, why string) {
 		s.site.m.tracker.Doubt(u.view, why)
 		l.log.Debug().Str("master", s.site.m.name).Str("node", u.view.Master).Str("why", why).Msg("upstream lost")
 	}
-	l.count.add(statUpstreamsLost, 1)
+	s.site.count.add(statUpstreamsLost, 1)
 	switch {
-	case s.on.tunnel || s.eof && s.failed == nil:
+	case s.on.tunnel, s.eof && s.failed == nil:
 		l.detach(s)
 		l.finish(s, cutNone)
 	case len(s.out) > l.p.clientBuffer:
@@ -67,29 +67,32 @@ const maxTries = 3
 // error of ours in its turn. A reason is returned if the client itself cannot
 // be kept.
 func (l *loop) carry(s *session) cut {
-	if s.unsure {
+	switch {
+	case s.unsure:
 		return cutState
+	case s.up.tail == tailPaired:
+		return cutHalfReply
 	}
-	if v := s.vec; v != nil && v.watching {
+	v := s.vec
+	if v != nil && v.watching {
 		v.watching, v.broken = false, true
 	}
 	s.moved = true
 	old := s.pend
-	if s.up.tail == tailPaired {
-		return cutHalfReply
-	}
 	if old == nil {
 		return cutNone
 	}
-	executing := old.executing(s.vec != nil && s.vec.multi != nil)
+	states := old.transactions(v != nil && v.multi != nil)
 	fresh := l.spare.getPending()
 	at := old.off
-	for i := old.head; i < len(old.q); i++ {
-		e := old.q[i]
+	for i, e := range old.q[old.head:] {
 		cmd := old.log[at : at+int(e.size)]
 		at += int(e.size)
-		last := i == len(old.q)-1
-		l.carryOne(s, fresh, e, cmd, at <= old.sent && !(last && s.streamed), executing[i-old.head])
+		half := s.streamed && i == old.len()-1
+		l.carryOne(s, fresh, e, cmd, at <= old.sent && !half, states[i])
+	}
+	if v != nil && v.multi != nil && states[0] == txExecuting {
+		v.ended()
 	}
 	s.solo = s.solo && !fresh.empty()
 	if s.streamed {
@@ -102,20 +105,54 @@ func (l *loop) carry(s *session) cut {
 	return cutNone
 }
 
-// carryOne settles one command: sent tells whether it has left whole, executing
-// whether it is part of a transaction whose EXEC has left.
-func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent, executing bool) {
-	want := e.want
+// txState is where a pending command stands with a transaction.
+type txState uint8
+
+const (
+	txOutside   txState = iota
+	txQueued            // in one whose EXEC has not left: nothing of it has run
+	txExecuting         // in one whose EXEC has left: nobody knows whether it ran
+)
+
+// transactions finds the state of each pending command; open tells whether a
+// MULTI is in force before the first.
+func (p *pending) transactions(open bool) []txState {
+	states := make([]txState, p.len())
+	start, end := 0, p.off
+	for i, e := range p.q[p.head:] {
+		end += int(e.size)
+		if e.kind == kindMulti && !open {
+			open, start = true, i
+		}
+		if !open {
+			continue
+		}
+		states[i] = txQueued
+		switch e.kind {
+		case kindExec:
+			if end <= p.sent && e.flag&flagAgain == 0 {
+				for j := start; j <= i; j++ {
+					states[j] = txExecuting
+				}
+			}
+			open = false
+		case kindDiscard, kindNullExec, kindReset:
+			open = false
+		}
+	}
+	return states
+}
+
+// carryOne settles one command; sent tells whether it has left whole.
+func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool, state txState) {
+	want, refused := e.want, e.flag&flagAgain != 0
 	e.flag &^= flagAgain
 	e.want = 0
-	give := func(a answer) {
-		to.push(entry{kind: kindAnswer, want: uint16(a)}, nil)
-	}
-	again := func() {
-		l.count.add(statResent, 1)
+	give := func(a answer) { to.push(entry{kind: kindAnswer, want: uint16(a)}, nil) }
+	again := func(cmd []byte) {
+		s.site.count.add(statResent, 1)
 		to.push(e, cmd)
 	}
-	m := s.site.m
 	switch {
 	case e.kind == kindAnswer:
 		e.want = want
@@ -124,80 +161,45 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent, exec
 		s.solo = false
 	case e.flag&flagLarge != 0 && !sent:
 		give(answerTooLarge)
-	case !sent || e.flag&flagAgain != 0:
-		again()
+	case e.kind == kindExec && s.vec != nil && s.vec.broken && (!sent || refused):
+		e.kind = kindNullExec
+		again(discard)
+	case !sent || refused:
+		again(cmd)
 	case e.kind == kindSilent:
-		l.count.add(statAnswered, 1) // nobody awaits a reply
-	case executing:
-		give(answerUncertain)
-	case s.tries > maxTries || len(cmd) == 0:
+		s.site.count.add(statAnswered, 1) // nobody awaits a reply
+	case state == txExecuting || s.tries > maxTries || len(cmd) == 0:
 		give(answerUncertain)
 	case e.kind == kindWait:
 		give(answerNoReplicas)
-	case e.kind.resendable() || s.vec != nil && s.vec.multi != nil || m.readOnly(cmd):
-		again()
-	case m.blocking(cmd):
-		if rest := remaining(cmd, l.now.Sub(s.sentAt)); rest != nil {
-			cmd = rest
-			again()
-			return
-		}
-		give(answerUncertain)
+	case state == txQueued || e.kind.resendable() || s.site.m.readOnly(cmd):
+		again(cmd)
 	default:
-		give(answerUncertain)
-	}
-}
-
-// executing tells for each entry whether it belongs to a transaction whose EXEC
-// has been sent: then nobody knows whether it ran.
-func (p *pending) executing(open bool) []bool {
-	in := make([]bool, p.len())
-	exec := false
-	end := len(p.log)
-	for i := len(p.q) - 1; i >= p.head; i-- {
-		e := p.q[i]
-		if e.kind == kindExec && end <= p.sent && e.flag&flagAgain == 0 {
-			exec = true
-		}
-		in[i-p.head] = exec
-		if e.kind == kindMulti || e.kind == kindDiscard {
-			exec = false
-		}
-		end -= int(e.size)
-	}
-	if exec && !open {
-		// An EXEC without a MULTI: an error that changes nothing, and what came
-		// before it stands outside.
-		for i := range in {
-			if in[i] = in[i] && p.q[p.head+i].kind == kindExec; in[i] {
-				break
-			}
+		if rest := s.site.m.reissue(cmd, l.now.Sub(s.sentAt)); rest != nil {
+			again(rest)
+		} else {
+			give(answerUncertain)
 		}
 	}
-	return in
 }
 
 // inTurn gives the client the answers of our own whose turn has come, and goes
 // on where the session waited for everything to be answered. False: it is
 // closed.
 func (l *loop) inTurn(s *session) bool {
-	for p := s.pend; p != nil && !p.empty(); {
-		e := p.q[p.head]
-		if e.kind == kindAnswer && p.pair == p.head {
-			a := answer(e.want)
-			l.count.refuse(a.reason())
-			p.pop()
-			if !l.send(s, a.text(s)) {
-				return false
-			}
-			continue
+	for p := s.pend; p != nil; {
+		if l.popSilent(s); p.empty() {
+			break
 		}
-		if e.kind == kindSilent && p.off+int(e.size) <= p.sent && p.pair == p.head {
-			p.pop()
-			l.count.add(statAnswered, 1)
-			continue
+		if !p.ours() {
+			return true
 		}
-		return true
+		a := answer(p.q[p.head].want)
+		s.site.count.refuse(a.reason())
+		p.pop()
+		if !l.send(s, a.text(s)) {
+			return false
+		}
 	}
 	l.releasePending(s)
 	return l.quiet(s)

@@ -54,13 +54,12 @@ const (
 	cutTunnel               // bytes cannot be carried over
 	cutDrain                // holdfast is ending, and it was at rest
 	cutDeadline             // holdfast is ending, and it was not
-	cutLimit                // too many clients
 	cutCount
 )
 
 // String is the reason's label in metrics.
 func (c cut) String() string {
-	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "tunnel", "drain", "drain_deadline", "max_clients"}[c]
+	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "tunnel", "drain", "drain_deadline"}[c]
 }
 
 // counts are written by one loop and read by anybody.
@@ -73,38 +72,18 @@ type counts struct {
 func (c *counts) add(s stat, n int) { c.stats[s].Add(uint64(n)) }
 func (c *counts) refuse(r refused)  { c.refusals[r].Add(1) }
 func (c *counts) cut(why cut)       { c.cuts[why].Add(1) }
-func (l *loop) accepted()           { l.count.add(statAccepted, 1) }
 func (c *counts) get(s stat) uint64 { return c.stats[s].Load() }
+func (s *session) accepted()        { s.site.count.add(statAccepted, 1) }
 
-// Stats is a snapshot for the status page and the metrics. Commands keep
-// Accepted = Answered + the sum of Refused + Cut + InFlight, exactly so once
-// nothing moves.
+// Stats is a snapshot for the status page and the metrics.
 type Stats struct {
-	Draining  bool            `json:"draining"`
-	Clients   int             `json:"clients"`
-	Upstreams int             `json:"upstreams"`
-	Waiting   int             `json:"waiting"` // clients that wait for a master
-	Listeners []ListenerStats `json:"listeners"`
-	Masters   []MasterStats   `json:"masters"`
-
-	Accepted uint64            `json:"commands_accepted"`
-	Answered uint64            `json:"commands_answered"`
-	Refused  map[string]uint64 `json:"commands_refused"` // by reason
-	Cut      uint64            `json:"commands_cut"`     // their client was gone before the answer
-	InFlight uint64            `json:"commands_in_flight"`
-	Resent   uint64            `json:"commands_resent"`
-
-	BytesIn         uint64            `json:"bytes_in"`
-	BytesOut        uint64            `json:"bytes_out"`
-	Holds           uint64            `json:"holds"`        // waits for a master that ended
-	HeldSeconds     float64           `json:"held_seconds"` // and how long they were together
-	Connections     uint64            `json:"connections"`  // accepted since the start
-	Closed          map[string]uint64 `json:"closed"`       // connections, by reason
-	UpstreamsOpened uint64            `json:"upstreams_opened"`
-	UpstreamsLost   uint64            `json:"upstreams_lost"`
-	AttachFailed    uint64            `json:"attach_failed"`
-	RoleDenied      uint64            `json:"role_denied"`      // upstreams that said they are no master
-	Unexpected      uint64            `json:"unexpected_reply"` // must stay 0
+	Draining    bool            `json:"draining"`
+	Clients     int             `json:"clients"`
+	Upstreams   int             `json:"upstreams"`
+	Connections uint64          `json:"connections"` // accepted since the start
+	TurnedAway  uint64          `json:"turned_away"` // above limits.max_clients
+	Listeners   []ListenerStats `json:"listeners"`
+	Masters     []MasterStats   `json:"masters"`
 }
 
 // ListenerStats is one listener as it stands.
@@ -119,8 +98,33 @@ type ListenerStats struct {
 
 // MasterStats is what the data path knows of a master beyond its View.
 type MasterStats struct {
-	Name    string `json:"name"`
-	Trouble string `json:"trouble,omitempty"` // why the last upstream could not be prepared
+	Name    string    `json:"name"`
+	Waiting int       `json:"waiting"`           // clients that wait for an upstream
+	Trouble string    `json:"trouble,omitempty"` // why the last upstream could not be prepared
+	Carried []Carried `json:"carried"`           // the last ten failovers, oldest first
+	Counters
+}
+
+// Counters count from the start of the process. Commands keep Accepted =
+// Answered + the sum of Refused + Cut + InFlight.
+type Counters struct {
+	Accepted uint64            `json:"commands_accepted"`
+	Answered uint64            `json:"commands_answered"`
+	Refused  map[string]uint64 `json:"commands_refused"` // answered with an error of ours, by reason
+	Cut      uint64            `json:"commands_cut"`     // their client was gone before the answer
+	InFlight uint64            `json:"commands_in_flight"`
+	Resent   uint64            `json:"commands_resent"`
+
+	BytesIn         uint64            `json:"bytes_in"`
+	BytesOut        uint64            `json:"bytes_out"`
+	Holds           uint64            `json:"holds"`        // waits for an upstream that ended
+	HeldSeconds     float64           `json:"held_seconds"` // and how long they were together
+	Closed          map[string]uint64 `json:"closed"`       // connections, by reason
+	UpstreamsOpened uint64            `json:"upstreams_opened"`
+	UpstreamsLost   uint64            `json:"upstreams_lost"`
+	AttachFailed    uint64            `json:"attach_failed"`
+	RoleDenied      uint64            `json:"role_denied"`      // upstreams that said they are no master
+	Unexpected      uint64            `json:"unexpected_reply"` // replies that nobody waited for; must stay 0
 }
 
 // Stats may be called from any goroutine.
@@ -129,50 +133,56 @@ func (p *Proxy) Stats() Stats {
 		Draining:    p.draining.Load(),
 		Clients:     int(p.clients.Load()),
 		Upstreams:   int(p.upstreams.Load()),
-		Waiting:     int(p.waiting.Load()),
 		Connections: p.accepted.Load(),
-		Refused:     map[string]uint64{},
-		Closed:      map[string]uint64{cutLimit.String(): p.turnedAway.Load()},
+		TurnedAway:  p.turnedAway.Load(),
 	}
 	for _, on := range p.listeners {
 		st.Listeners = append(st.Listeners, on.stats())
 	}
 	for _, m := range p.masters {
-		st.Masters = append(st.Masters, MasterStats{Name: m.name, Trouble: m.lastTrouble()})
-	}
-	for _, l := range p.loops {
-		l.count.into(&st)
-	}
-	settled := st.Answered + st.Cut
-	for _, n := range st.Refused {
-		settled += n
-	}
-	if st.Accepted > settled {
-		st.InFlight = st.Accepted - settled
+		ms := MasterStats{Name: m.name, Waiting: int(m.waiting.Load()), Counters: p.counters(m)}
+		ms.Trouble, ms.Carried = m.history()
+		st.Masters = append(st.Masters, ms)
 	}
 	return st
 }
 
-func (c *counts) into(st *Stats) {
+// counters sums what the loops counted for one master.
+func (p *Proxy) counters(m *master) Counters {
+	c := Counters{Refused: map[string]uint64{}, Closed: map[string]uint64{}}
+	for _, l := range p.loops {
+		c.sum(&l.sites[m.index].count)
+	}
+	settled := c.Answered + c.Cut
+	for _, n := range c.Refused {
+		settled += n
+	}
+	if c.Accepted > settled {
+		c.InFlight = c.Accepted - settled
+	}
+	return c
+}
+
+func (c *Counters) sum(of *counts) {
 	// What is settled is read before what was accepted, so that a snapshot
 	// taken in motion never shows more answers than questions.
-	st.Answered += c.get(statAnswered)
-	st.Cut += c.get(statCutCommands)
+	c.Answered += of.get(statAnswered)
+	c.Cut += of.get(statCutCommands)
 	for r := refused(0); r < refusedCount; r++ {
-		st.Refused[r.String()] += c.refusals[r].Load()
+		c.Refused[r.String()] += of.refusals[r].Load()
 	}
 	for why := cutNone; why < cutCount; why++ {
-		st.Closed[why.String()] += c.cuts[why].Load()
+		c.Closed[why.String()] += of.cuts[why].Load()
 	}
-	st.Accepted += c.get(statAccepted)
-	st.Resent += c.get(statResent)
-	st.BytesIn += c.get(statBytesIn)
-	st.BytesOut += c.get(statBytesOut)
-	st.Holds += c.get(statHolds)
-	st.HeldSeconds += float64(c.get(statHeldNanos)) / 1e9
-	st.UpstreamsOpened += c.get(statUpstreams)
-	st.UpstreamsLost += c.get(statUpstreamsLost)
-	st.AttachFailed += c.get(statAttachFailed)
-	st.RoleDenied += c.get(statDenied)
-	st.Unexpected += c.get(statUnexpected)
+	c.Accepted += of.get(statAccepted)
+	c.Resent += of.get(statResent)
+	c.BytesIn += of.get(statBytesIn)
+	c.BytesOut += of.get(statBytesOut)
+	c.Holds += of.get(statHolds)
+	c.HeldSeconds += float64(of.get(statHeldNanos)) / 1e9
+	c.UpstreamsOpened += of.get(statUpstreams)
+	c.UpstreamsLost += of.get(statUpstreamsLost)
+	c.AttachFailed += of.get(statAttachFailed)
+	c.RoleDenied += of.get(statDenied)
+	c.Unexpected += of.get(statUnexpected)
 }

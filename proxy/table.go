@@ -108,24 +108,39 @@ func (m *master) readOnly(cmd []byte) bool {
 	return m.table.Load().of(cmd)&traitRead != 0
 }
 
-func (m *master) blocking(cmd []byte) bool {
-	return m.table.Load().of(cmd)&traitBlocking != 0
+// reissue is a blocking command with the time that is left of its wait; nil for
+// any other command.
+func (m *master) reissue(cmd []byte, waited time.Duration) []byte {
+	if m.table.Load().of(cmd)&traitBlocking == 0 {
+		return nil
+	}
+	return remaining(cmd, waited)
 }
 
-// learn asks for the table on a connection that is being prepared, once a View.
-// It is no reason to fail: a login without COMMAND leaves the table empty, and
-// every command is then treated as a write.
-func (p *Proxy) learn(m *master, v *sentinel.View, h *handshake, res *prepared) {
+// introduce is done on the first connection that is prepared under a View,
+// before any client's command travels under it: the server says what its
+// commands are, and is told the scripts that its predecessor knew. A login that
+// may not do either is no reason to fail: without a table every command is
+// treated as a write.
+func (m *master) introduce(v *sentinel.View, h *handshake) error {
+	m.first.Lock()
+	defer m.first.Unlock()
 	old := m.table.Load()
-	if !res.proven || old != nil && old.view.Seq >= v.Seq || !m.learning.CompareAndSwap(false, true) {
-		return
+	if old != nil && (old.view.Seq >= v.Seq || old.view.RunID == v.RunID && v.RunID != "") {
+		return nil
 	}
-	defer m.learning.Store(false)
 	reply, err := h.ask(command("COMMAND"))
-	if err != nil || reply[0] == '-' {
-		return
+	if err != nil {
+		return err
+	}
+	if reply[0] == '-' {
+		return nil
+	}
+	if err := h.replay([]step{m.scripts.load()}); err != nil {
+		return err
 	}
 	m.table.Store(parseTable(v, reply))
+	return nil
 }
 
 // remaining rewrites a blocking command so that it waits for what is left of
