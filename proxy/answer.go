@@ -103,6 +103,12 @@ func (l *loop) answer(s *session, a answer) {
 		s.site.count.refuse(a.reason())
 		return
 	}
+	if s.vec != nil && s.vec.multi != nil && s.up != nil {
+		// Redis aborts a transaction of which a command was refused. The node
+		// knows nothing of this one; the next connection will be told.
+		s.vec.shed(kindReplica)
+		s.up.superseded, s.up.leaving = true, true
+	}
 	if s.pend == nil {
 		s.site.count.refuse(a.reason())
 		l.send(s, a.text(s))

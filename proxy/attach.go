@@ -129,9 +129,6 @@ func (l *loop) attach(o order, res prepared) {
 	s.up, s.phase = u, phaseAttached
 	if s.pend != nil {
 		s.pend.rewind()
-		if s.on.tunnel {
-			l.flushTunnel(s)
-		}
 	}
 	if s.pend == nil && !s.waitingSince.IsZero() {
 		l.waited(s)

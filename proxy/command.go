@@ -28,6 +28,7 @@ const (
 	kindScript   // EVAL, SCRIPT: may give the node a script
 	kindNullExec // a DISCARD sent in place of an EXEC whose WATCH did not survive
 	kindProve    // HELLO of our own, to learn the role after the client has logged in
+	kindPoison   // sent in place of a queued command that we answer: it makes EXEC abort
 	kindSilent   // sent under CLIENT REPLY OFF or SKIP: no reply comes
 	kindAnswer   // never sent: the answer is ours and waits for its turn
 )
@@ -94,7 +95,7 @@ func classify(name []byte) kind {
 // its acknowledgement must be seen and its bytes kept until then.
 func (k kind) stateful() bool {
 	switch k {
-	case kindPlain, kindScript, kindWait, kindReplica, kindAnswer, kindProve, kindQuit:
+	case kindPlain, kindScript, kindWait, kindReplica, kindAnswer, kindQuit:
 		return false
 	}
 	return true

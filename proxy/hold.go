@@ -105,9 +105,15 @@ func (l *loop) expire(s *session) {
 	}
 	if p := s.pend; p != nil {
 		for i := p.head; i < len(p.q); i++ {
-			if e := &p.q[i]; e.kind == kindSilent {
-				e.size = 0
-			} else if e.kind != kindAnswer {
+			switch e := &p.q[i]; e.kind {
+			case kindAnswer:
+			case kindPoison:
+				s.vec.shed(e.kind)
+				e.kind = kindAnswer
+			case kindSilent, kindProve:
+				p.sent = len(p.log)
+			default:
+				s.vec.shed(e.kind)
 				e.kind, e.want = kindAnswer, uint16(answerExpired)
 			}
 		}
@@ -156,11 +162,7 @@ func (l *loop) supersede(s *session, u *upstream, v *sentinel.View) {
 		// The same process has proven its role again: its connections are as
 		// good as new ones.
 		u.view, u.superseded = v, false
-		if s.on.tunnel {
-			l.flushTunnel(s)
-		} else {
-			l.flush(s)
-		}
+		l.flush(s)
 		l.again(s)
 	case v.Serving():
 		u.superseded = true

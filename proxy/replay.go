@@ -13,6 +13,9 @@ type step struct {
 	what    string // for the error
 }
 
+// poison is a command that no server knows, so that it aborts its transaction.
+var poison = command("HOLDFAST.QUEUE.NOT.KEPT")
+
 // subscribeBatch is how many channels one replayed SUBSCRIBE names.
 const subscribeBatch = 512
 
@@ -50,7 +53,7 @@ func (v *vector) replay() []step {
 		// have on the old node: EXEC says EXECABORT. A queue that was too large
 		// to be kept is poisoned on purpose.
 		if t.lost {
-			add(command("HOLDFAST.QUEUE.NOT.KEPT"), 1, true, "MULTI queue")
+			add(poison, 1, true, "MULTI queue")
 		} else if t.commands > 0 {
 			add(t.queue, t.commands, true, "MULTI queue")
 		}

@@ -66,12 +66,16 @@ func (l *loop) settledSpecial(u *upstream, e *entry, typ byte, frame []byte) boo
 	}
 	if t := s.vec; t != nil && t.multi != nil && string(frame) == "+QUEUED\r\n" {
 		t.queued(e.kind, p.command(), l.p.replayBytes)
+		s.solo = false
 		l.answered(s)
 		return true
 	}
 	switch e.kind {
 	case kindNullExec:
 		l.settledNullExec(s, e, typ)
+		return false
+	case kindPoison:
+		e.kind = kindAnswer
 		return false
 	case kindProve:
 		l.settledProve(u, typ, frame)
@@ -217,6 +221,9 @@ func (l *loop) answered(s *session) {
 func (l *loop) popSilent(s *session) {
 	p := s.pend
 	for p.head < len(p.q) && p.pair == p.head && p.q[p.head].kind == kindSilent && p.off+int(p.q[p.head].size) <= p.sent {
+		if s.streamed && p.len() == 1 {
+			return // it has not been received whole
+		}
 		p.pop()
 		s.site.count.add(statAnswered, 1)
 	}

@@ -66,6 +66,7 @@ func (l *loop) takePart(s *session, rest []byte) {
 		l.refuseProtocol(s, errStranger)
 	case s.shedding:
 		s.accepted()
+		s.vec.shed(kindPlain)
 		l.answer(s, answerExpired)
 		s.swallow = true
 	default:
@@ -89,13 +90,21 @@ func (l *loop) takeLarge(s *session, rest []byte) {
 		}
 		return
 	}
+	if k.stateful() && s.pend != nil {
+		s.in = l.spare.join(s.in, rest)
+		s.scanned, s.stalled = len(s.in), true
+		return
+	}
 	if k.stateful() {
 		s.accepted()
 		l.answer(s, answerStateTooLarge)
 		s.swallow = true
 		return
 	}
-	l.push(s, kindPlain, rest)
+	if k = kindPlain; s.mute || s.skip {
+		k, s.skip = kindSilent, false
+	}
+	l.push(s, k, rest)
 	s.pend.q[len(s.pend.q)-1].flag |= flagLarge
 	s.streamed = true
 }
@@ -115,6 +124,7 @@ func (l *loop) admit(s *session, frame []byte) bool {
 		return l.admitStranger(s, k, frame)
 	case s.shedding:
 		s.accepted()
+		s.vec.shed(k)
 		l.answer(s, answerExpired)
 		return true
 	case s.phase != phaseAttached || !s.up.usable():
@@ -133,6 +143,10 @@ func (l *loop) admit(s *session, frame []byte) bool {
 func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
 	switch k {
 	case kindReplica:
+		if s.pend != nil {
+			s.stalled = true
+			return false
+		}
 		s.accepted()
 		l.answer(s, answerReplica)
 		return true
@@ -155,7 +169,11 @@ func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
 	case kindWait:
 		// WAIT asks about the writes of its connection. Where this one has
 		// made none, Redis would truthfully say that all replicas have them.
-		if s.moved {
+		if s.moved && s.pend != nil {
+			s.stalled = true
+			return false
+		}
+		if s.moved && (s.vec == nil || s.vec.multi == nil) {
 			s.accepted()
 			l.answer(s, answerNoReplicas)
 			return true
@@ -168,13 +186,26 @@ func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
 			return true
 		}
 	}
-	if s.mute || s.skip {
+	if s.silences(k) {
 		s.unsure = s.unsure || k.stateful()
-		s.skip, s.solo = false, false
+		s.solo = false
 		k = kindSilent
 	}
+	s.skip = false
 	l.push(s, k, frame)
 	return true
+}
+
+// silences tells whether CLIENT REPLY keeps this command from being answered.
+// RESET ends it first, and confirmations of subscriptions are pushed regardless.
+func (s *session) silences(k kind) bool {
+	switch k {
+	case kindSubscribe, kindUnsubscribe:
+		return false
+	case kindReset:
+		return s.skip
+	}
+	return s.mute || s.skip
 }
 
 var discard = command("DISCARD")

@@ -148,19 +148,29 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 	want, refused := e.want, e.flag&flagAgain != 0
 	e.flag &^= flagAgain
 	e.want = 0
-	give := func(a answer) { to.push(entry{kind: kindAnswer, want: uint16(a)}, nil) }
+	give := func(a answer) {
+		if state == txQueued {
+			// Redis aborts a transaction of which a command was refused; so
+			// must the next node, and what it says is replaced by our answer.
+			to.push(entry{kind: kindPoison, want: uint16(a)}, poison)
+			return
+		}
+		to.push(entry{kind: kindAnswer, want: uint16(a)}, nil)
+	}
 	again := func(cmd []byte) {
 		s.site.count.add(statResent, 1)
 		to.push(e, cmd)
 	}
 	switch {
-	case e.kind == kindAnswer:
+	case e.kind == kindAnswer, e.kind == kindPoison:
 		e.want = want
-		to.push(e, nil)
+		to.push(e, cmd)
 	case e.kind == kindProve:
 		s.solo = false
 	case e.flag&flagLarge != 0 && !sent:
 		give(answerTooLarge)
+	case e.flag&flagLarge != 0 && e.kind != kindSilent:
+		give(answerUncertain)
 	case e.kind == kindExec && s.vec != nil && s.vec.broken && (!sent || refused):
 		e.kind = kindNullExec
 		again(discard)

@@ -44,6 +44,10 @@ func (u *upstream) usable() bool { return !u.superseded }
 // flush writes what has been accepted. This is the only place from which a
 // client's command reaches a node, so this is where the View is looked at.
 func (l *loop) flush(s *session) {
+	if s.on.tunnel {
+		l.flushTunnel(s)
+		return
+	}
 	u, p := s.up, s.pend
 	if u == nil || p == nil || u.full || u.superseded {
 		return
@@ -77,11 +81,7 @@ func (l *loop) upstreamEvent(u *upstream, ev uint32) {
 	s := u.s
 	if ev&evWrite != 0 && u.full {
 		u.full = false
-		if s.on.tunnel {
-			l.flushTunnel(s)
-		} else {
-			l.flush(s)
-		}
+		l.flush(s)
 		if s.up != u {
 			return
 		}

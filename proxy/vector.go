@@ -205,9 +205,26 @@ func (v *vector) executed(frame []byte) {
 		if i < len(results) && results[i][0] == '-' {
 			continue
 		}
-		if k := classify(resp.Name(cmd)); k.stateful() {
+		switch k := classify(resp.Name(cmd)); {
+		case k == kindSubscribe, k == kindUnsubscribe:
+			if i < len(results) {
+				v.confirmed(firstTwo(results[i]))
+			}
+		case k.stateful():
 			v.acked(k, cmd)
 		}
+	}
+}
+
+// shed notes that a command was answered with an error of ours and not passed
+// on: a transaction that it belongs to must abort, one that it ends is over.
+func (v *vector) shed(k kind) {
+	switch {
+	case v == nil || v.multi == nil:
+	case k == kindExec || k == kindNullExec || k == kindDiscard:
+		v.ended()
+	default:
+		v.multi.lost, v.multi.queue = true, nil
 	}
 }
 
@@ -218,6 +235,9 @@ func (v *vector) ended() { v.multi, v.watching, v.broken = nil, false, false }
 // confirmed notes one (un)subscription as Redis reported it.
 func (v *vector) confirmed(what, channel []byte) {
 	family := channels
+	if len(what) == 0 {
+		return
+	}
 	switch what[0] {
 	case 'p':
 		family = patterns
