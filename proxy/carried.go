@@ -32,20 +32,24 @@ const (
 	settleTime = 5 * time.Second
 )
 
-// follow tells the loops of each new View and keeps the account of failovers.
+// follow tells the loops of each new View and keeps the account of failovers. A
+// failover is counted from a second or two before it was noticed, because
+// clients lose their upstreams before anybody knows why.
 // No View can be missed for good: the newest is loaded before its successor is
 // awaited.
 func (p *Proxy) follow(ctx context.Context, m *master) {
 	var open *Carried
-	var before Counters
-	var last *sentinel.View
-	for ctx.Err() == nil {
+	var before, earlier, recent Counters
+	var last *sentinel.View // that served
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
 		v := m.tracker.View()
 		for _, l := range p.loops {
 			l.post(func(l *loop) { l.onView(m.index, v) })
 		}
 		if open == nil && last != nil && (!v.Serving() || v.Master != last.Master) {
-			before = p.counters(m)
+			before = earlier
 			open = &Carried{At: v.Since, From: last.Master, Reason: v.Reason}
 		}
 		if v.Serving() {
@@ -56,9 +60,15 @@ func (p *Proxy) follow(ctx context.Context, m *master) {
 			}
 			last = v
 		}
-		select {
-		case <-v.Superseded():
-		case <-ctx.Done():
+		for waiting := true; waiting; {
+			select {
+			case <-tick.C:
+				earlier, recent = recent, p.counters(m)
+			case <-v.Superseded():
+				waiting = false
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }

@@ -36,10 +36,13 @@ func (l *loop) startWaiting(s *session) {
 	l.arm()
 }
 
-// waited ends it, and counts it as a hold.
+// waited ends it, and counts it as a hold if it was for a View to serve and not
+// just for a connection.
 func (l *loop) waited(s *session) {
-	s.site.count.add(statHolds, 1)
-	s.site.count.add(statHeldNanos, int(l.now.Sub(s.waitingSince)))
+	if v := s.site.view; !v.Serving() || v.Since.After(s.waitingSince) {
+		s.site.count.add(statHolds, 1)
+		s.site.count.add(statHeldNanos, int(l.now.Sub(s.waitingSince)))
+	}
 	l.stopWaiting(s)
 }
 

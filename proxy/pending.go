@@ -125,7 +125,7 @@ func (p *pending) due() int {
 // the next reply belong to the next one.
 func (p *pending) setAside() {
 	p.q[p.pair].flag |= flagAgain
-	for p.pair++; p.pair < len(p.q) && p.q[p.pair].kind == kindSilent; {
+	for p.pair++; p.pair < len(p.q) && (p.q[p.pair].kind == kindSilent || p.q[p.pair].kind == kindAnswer); {
 		p.pair++
 	}
 }

@@ -67,6 +67,18 @@ func TestPendingSetAsideLeavesTheOrderAsItIs(t *testing.T) {
 	}
 }
 
+func TestPendingSetAsidePassesOverAnswersOfOurs(t *testing.T) {
+	p := pend("one")
+	p.push(entry{kind: kindAnswer}, nil)
+	p.push(entry{kind: kindSilent}, []byte("silent"))
+	p.push(entry{kind: kindPlain}, []byte("two"))
+	p.written(p.kept())
+	p.setAside()
+	if string(p.command()) != "two" {
+		t.Fatalf("the next reply belongs to a command of kind %d, %q", p.waiting().kind, p.command())
+	}
+}
+
 func TestPendingPassesALargeCommandOn(t *testing.T) {
 	p := pend("one")
 	p.push(entry{kind: kindPlain, flag: flagLarge}, []byte("beginning"))
@@ -107,6 +119,17 @@ func TestPendingForgetsOrdinaryCommandsOnly(t *testing.T) {
 	p.pop()
 	if string(p.command()) != "select" {
 		t.Fatalf("the next reply belongs to %q", p.command())
+	}
+}
+
+func TestPendingDropsAPartOfACommand(t *testing.T) {
+	p := pend("one")
+	p.push(entry{kind: kindPlain, flag: flagLarge}, []byte("beginning"))
+	p.written(6)
+	p.release()
+	p.drop()
+	if p.len() != 1 || p.kept() != 3 || len(p.unsent()) != 0 || !p.sentWhole() {
+		t.Fatalf("%d commands, %d bytes kept, %q to be written", p.len(), p.kept(), p.unsent())
 	}
 }
 
@@ -167,7 +190,7 @@ func (n *naive) forget() {
 	for i := range n.q {
 		e := &n.q[i]
 		begin := n.before(i)
-		if begin+len(e.cmd) <= n.sent && e.kind == kindPlain && e.flag&flagAgain == 0 {
+		if begin+len(e.cmd) <= n.sent && !e.kind.stateful() && e.flag&flagAgain == 0 {
 			n.sent -= len(e.cmd)
 			e.cmd = nil
 		}
@@ -198,6 +221,9 @@ func TestPendingDoesWhatTheNaiveOneDoes(t *testing.T) {
 	}
 }
 
+// replied says whether a reply of the server's can belong to such a command.
+func replied(k kind) bool { return k != kindSilent && k != kindAnswer }
+
 func pendingStep(r *rand.Rand, p *pending, n *naive, step int) string {
 	last := len(n.q) - 1
 	large := last >= 0 && n.q[last].flag&flagLarge != 0
@@ -224,10 +250,11 @@ func pendingStep(r *rand.Rand, p *pending, n *naive, step int) string {
 		p.release()
 		n.release()
 		return "release"
-	case op == 6 && n.pair < len(n.q):
+	case op == 6 && n.pair < len(n.q) && replied(n.q[n.pair].kind):
 		p.setAside()
 		n.q[n.pair].flag |= flagAgain
-		n.pair++
+		for n.pair++; n.pair < len(n.q) && !replied(n.q[n.pair].kind); n.pair++ {
+		}
 		return "setAside"
 	case op == 7 && r.IntN(4) == 0:
 		p.forget()
