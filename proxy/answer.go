@@ -21,6 +21,7 @@ const (
 	answerNull                        // EXEC after a WATCH that was lost
 	answerNoMulti                     //
 	answerNoReplicas                  // WAIT whose writes were made elsewhere
+	answerReplyInMulti                // CLIENT REPLY in a transaction
 	answerStateTooLarge               // a command that would have to be replayed, above limits.replay_bytes
 )
 
@@ -47,6 +48,8 @@ func (a answer) text(s *session) []byte {
 			return []byte("_\r\n")
 		}
 		return []byte("*-1\r\n")
+	case answerReplyInMulti:
+		return []byte("-ERR CLIENT REPLY inside MULTI is not passed on by holdfast\r\n")
 	case answerStateTooLarge:
 		return []byte("-ERR this command changes the connection and is too large to be carried through a failover (limits.replay_bytes)\r\n")
 	case answerNoMulti:
@@ -88,7 +91,7 @@ func (a answer) reason() refused {
 		return refusedExpired
 	case answerTooLarge:
 		return refusedTooLarge
-	case answerReplica, answerStateTooLarge:
+	case answerReplica, answerReplyInMulti, answerStateTooLarge:
 		return refusedPolicy
 	case answerNull, answerNoReplicas:
 		return refusedMoved

@@ -172,6 +172,17 @@ func (c *client) reset() {
 // close ends the connection.
 func (c *client) close() { c.nc.Close() }
 
+// line is a command of simple words, as a request.
+func line(words string) string { return string(command(strings.Fields(words)...)) }
+
+// lines are commands of simple words, one after the other.
+func lines(all ...string) (out string) {
+	for _, words := range all {
+		out += line(words)
+	}
+	return out
+}
+
 // Frames as Redis writes them.
 
 func integer(n int) string { return ":" + strconv.Itoa(n) + "\r\n" }

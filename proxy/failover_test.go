@@ -23,6 +23,7 @@ func twoNodes(t *testing.T, changes ...func(*config.Config)) (w *world, a, b *re
 		n.Handle("DISCARD", redistest.OK)
 	}
 	w = newWorld(t, a.Addr(), changes...)
+	w.nodes = append(w.nodes, a, b)
 	w.serving(a.Addr())
 	return w, a, b
 }
@@ -245,17 +246,20 @@ func TestRepliesAreInOrderWhateverTheyAre(t *testing.T) {
 	c.want(pong, "PING")
 	c.cmd("GET", "1")
 	c.expect("$-1\r\n")
-	c.cmd("SET", "2", "x") // unknown
-	c.cmd("GET", "3")      // sent again
-	c.cmd("SYNC")          // refused by holdfast
-	c.cmd("SET", "4", "x") // unknown
-	c.cmd("ECHO", "five")  // sent again
+	c.send(line("SET 2 x") + // unknown
+		line("GET 3") + // sent again
+		line("SET 4 x") + // unknown
+		line("ECHO five") + // sent again
+		line("SYNC")) // refused by holdfast
 	w.await(a, "SET")
 	w.move(b.Addr())
 	c.expectPrefix("-UNCERTAIN ")
 	c.expect("$-1\r\n")
-	c.expectPrefix("-ERR replication")
 	c.expectPrefix("-UNCERTAIN ")
 	c.expect(bulk("five"))
+	c.expectPrefix("-ERR replication")
 	c.want(pong, "PING")
+	if got := heard(b); !slices.Equal(got, []string{"GET 3", "ECHO five"}) {
+		t.Errorf("the new master received %q", got)
+	}
 }

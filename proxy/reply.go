@@ -31,8 +31,10 @@ func (l *loop) settled(u *upstream, frame []byte) bool {
 	}
 	p, typ := s.pend, u.rep.Type()
 	if p == nil || p.waiting() == nil {
-		u.denied, u.superseded, u.leaving = true, true, true
+		u.stray, u.superseded = true, true
 		s.site.count.add(statUnexpected, 1)
+		l.log.Error().Str("master", s.site.m.name).Str("node", u.view.Master).Str("reply", firstLine(frame[:min(len(frame), 60)])).
+			Msg("a reply that nobody waits for; the client is cut")
 		return false
 	}
 	e := p.waiting()

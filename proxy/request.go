@@ -182,8 +182,8 @@ func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
 		s.site.m.scripts.note(frame)
 		s.moved = false
 	case kindClient:
-		if l.admitReply(s, frame) {
-			return true
+		if done, ok := l.admitReply(s, frame); done {
+			return ok
 		}
 	}
 	if s.silences(k) {
@@ -210,13 +210,25 @@ func (s *session) silences(k kind) bool {
 
 var discard = command("DISCARD")
 
-// admitReply follows CLIENT REPLY, which changes how many replies come.
-func (l *loop) admitReply(s *session, frame []byte) bool {
+// admitReply follows CLIENT REPLY, which changes how many replies come. ok is
+// admit's result, if it was that.
+func (l *loop) admitReply(s *session, frame []byte) (done, ok bool) {
 	args := resp.Args(nil, frame)
 	if len(args) != 3 || !is(args[1], "reply") {
-		return false
+		return false, false
+	}
+	if s.pend != nil && !s.mute {
+		s.stalled = true
+		return true, false
 	}
 	switch {
+	case s.vec != nil && s.vec.multi != nil:
+		// It would run in the middle of EXEC, and EXEC's reply end there.
+		s.accepted()
+		l.answer(s, answerReplyInMulti)
+		return true, true
+	case s.vec.subscribed() && !s.vec.resp3():
+		return false, false // refused, with an error that is answered
 	case is(args[2], "on"):
 		s.mute, s.skip = false, false
 		l.state(s).mute = false
@@ -229,9 +241,9 @@ func (l *loop) admitReply(s *session, frame []byte) bool {
 		l.push(s, kindSilent, frame)
 		s.skip = !s.mute
 	default:
-		return false
+		return false, false
 	}
-	return true
+	return true, true
 }
 
 // admitQuit answers as Redis does and ends the session, in its turn.

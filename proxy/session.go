@@ -124,8 +124,15 @@ func (l *loop) clientEvent(s *session, ev uint32) {
 	// is all there will be to tell that its client has gone.
 	s.gone = s.gone || ev&evGone != 0
 	l.read(s, s.gone)
-	if s.gone && s.held() {
+	switch {
+	case !s.gone || s.phase == phaseClosed:
+	case s.held():
 		l.close(s, cutClient)
+	case s.stalled && s.up != nil && s.pend != nil && len(s.pend.unsent()) == 0:
+		// What it sent last waits for an answer that may never come, if that
+		// of a blocking command: Redis sees the end too and lets go of it.
+		s.up.superseded = true
+		shutdownWrite(s.up.fd)
 	}
 }
 

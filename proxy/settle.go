@@ -185,7 +185,7 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 	case state == txQueued || e.kind.resendable() || s.site.m.readOnly(cmd):
 		again(cmd)
 	default:
-		if rest := s.site.m.reissue(cmd, l.now.Sub(s.sentAt)); rest != nil {
+		if rest := s.site.m.reissue(cmd, l.now.Sub(s.sentAt)); rest != nil && !s.gone {
 			again(rest)
 		} else {
 			give(answerUncertain)
@@ -244,6 +244,8 @@ func (l *loop) settle(u *upstream) {
 		return
 	}
 	switch {
+	case u.stray:
+		l.close(s, cutStray)
 	case u.denied || u.superseded && l.drained(u):
 		l.leave(s)
 	case s.more:

@@ -51,6 +51,7 @@ const (
 	cutHalfReply            // it had a part of a reply that can no longer be completed
 	cutState                // its connection's state cannot be carried over
 	cutLogin                // the new master refuses its login
+	cutStray                // a reply came that nobody had asked for
 	cutTunnel               // bytes cannot be carried over
 	cutDrain                // holdfast is ending, and it was at rest
 	cutDeadline             // holdfast is ending, and it was not
@@ -59,7 +60,7 @@ const (
 
 // String is the reason's label in metrics.
 func (c cut) String() string {
-	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "tunnel", "drain", "drain_deadline"}[c]
+	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "stray_reply", "tunnel", "drain", "drain_deadline"}[c]
 }
 
 // counts are written by one loop and read by anybody.

@@ -25,7 +25,8 @@ type upstream struct {
 	leaving    bool // to be left as soon as nothing more is due from it
 	ending     bool // the server has closed its side
 	refusing   bool // it has said that it is no master: its replies only settle what was not executed
-	denied     bool // it has a role that is not master's, or answered what nobody asked
+	denied     bool // it has a role that is not master's
+	stray      bool // it answered what nobody asked: what belongs to what is no longer known
 	proven     bool // its role was proven, by the View's probe or on this connection
 }
 
@@ -66,6 +67,7 @@ func (l *loop) flush(s *session) {
 		return
 	}
 	p.written(n)
+	s.sentAt = l.now
 	u.full = n < len(b)
 	if p.q[len(p.q)-1].flag&flagLarge != 0 {
 		p.release()

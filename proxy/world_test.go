@@ -35,6 +35,7 @@ type world struct {
 	epoch    uint64
 	stop     func() // begins the drain; Run has returned when it has
 	clients  []*client
+	nodes    []*redistest.ScriptedNode // cut at the end, because they may hang
 }
 
 // newWorld starts it in front of master. At the test's end the books of the
@@ -97,6 +98,9 @@ func (w *world) run(cfg *config.Config) {
 		endWatching()
 		watch.Wait()
 		w.ended()
+		for _, n := range w.nodes {
+			n.Cut()
+		}
 		w.nothingLeft(before, descriptors)
 	})
 	eventually(t, "the listener to be bound", func() bool {
