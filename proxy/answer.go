@@ -14,10 +14,6 @@ const (
 	answerExpired                     // waited longer than hold.max_wait
 	answerTooLarge                    // interrupted on its way, and too large to be kept
 	answerReplica                     // replication commands
-	answerNoAuth                      // the listener has a password
-	answerWrongPass                   //
-	answerHelloNoAuth                 //
-	answerAuthUsage                   //
 	answerNull                        // EXEC after a WATCH that was lost
 	answerNoMulti                     //
 	answerNoReplicas                  // WAIT whose writes were made elsewhere
@@ -35,14 +31,6 @@ func (a answer) text(s *session) []byte {
 		return []byte("-MASTERDOWN the master was lost while this command was being sent; it was not executed and is too large to be kept\r\n")
 	case answerReplica:
 		return []byte("-ERR replication commands are not passed on by holdfast; connect to the master itself\r\n")
-	case answerNoAuth:
-		return []byte("-NOAUTH Authentication required.\r\n")
-	case answerWrongPass:
-		return []byte("-WRONGPASS invalid username-password pair or user is disabled.\r\n")
-	case answerHelloNoAuth:
-		return []byte("-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n")
-	case answerAuthUsage:
-		return []byte("-ERR wrong number of arguments for 'auth' command\r\n")
 	case answerNull:
 		if s.vec.resp3() {
 			return []byte("_\r\n")
@@ -91,12 +79,10 @@ func (a answer) reason() refused {
 		return refusedExpired
 	case answerTooLarge:
 		return refusedTooLarge
-	case answerReplica, answerReplyInMulti, answerStateTooLarge:
-		return refusedPolicy
 	case answerNull, answerNoReplicas:
 		return refusedMoved
 	}
-	return refusedAuth
+	return refusedPolicy
 }
 
 // answer gives an answer of our own, now or in its turn.

@@ -199,3 +199,10 @@ const (
 	pong   = "+PONG\r\n"
 	queued = "+QUEUED\r\n"
 )
+
+// wantPrefix sends one command and insists on how its reply begins.
+func (c *client) wantPrefix(prefix string, args ...string) {
+	c.t.Helper()
+	c.cmd(args...)
+	c.expectPrefix(prefix)
+}

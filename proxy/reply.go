@@ -123,11 +123,11 @@ func (l *loop) settledLogin(u *upstream, k kind, typ byte, frame []byte) {
 	}
 	if k == kindReset {
 		s.vec, s.mute, s.skip = nil, false, false
+		s.authed = s.on.cfg.Password == ""
+		s.req.Unauthenticated(!s.authed)
 		if s.on.login().Password != "" {
 			// RESET also drops the login that holdfast made: begin anew.
 			u.superseded, u.leaving = true, true
-			s.authed = s.on.cfg.Password == ""
-			s.req.Unauthenticated(!s.authed)
 		}
 		return
 	}

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"bytes"
-	"crypto/subtle"
 	"errors"
 
 	"holdfast/resp"
@@ -25,14 +23,23 @@ func (l *loop) consume(s *session, buf []byte, at int) {
 		if !l.take(s, buf[pos:at]) {
 			if s.phase != phaseClosed {
 				s.in, s.scanned = l.spare.join(s.in, buf[pos:]), 0
-				l.flush(s)
+				l.forward(s)
 			}
 			return
 		}
 		pos = at
 	}
 	l.takePart(s, buf[pos:])
+	l.forward(s)
+}
+
+// forward sends on what was accepted, or leaves an upstream on which an answer
+// of ours has made that impossible.
+func (l *loop) forward(s *session) {
 	l.flush(s)
+	if u := s.up; u != nil && u.leaving && l.drained(u) {
+		l.leave(s)
+	}
 }
 
 // take deals with one complete request; false: it has to wait, or the session
@@ -74,6 +81,7 @@ func (l *loop) takePart(s *session, rest []byte) {
 	}
 }
 
+//lint:ignore ST1005 the text is Redis' own
 var errStranger = errors.New("Protocol error: unauthenticated bulk length")
 
 // takeLarge begins to pass on a command too large to be kept. A command that
@@ -133,7 +141,7 @@ func (l *loop) admit(s *session, frame []byte) bool {
 		}
 		return false
 	case k == kindPlain && !s.mute && !s.skip:
-		s.moved = s.moved && s.site.m.readOnly(frame)
+		s.moved = s.moved && !s.site.m.writes(frame)
 		l.push(s, k, frame)
 		return true
 	}
@@ -259,80 +267,6 @@ func (l *loop) admitQuit(s *session) bool {
 	}
 	l.finish(s, cutNone)
 	return false
-}
-
-// admitStranger serves a client that has not presented the listener's password:
-// it may do what Redis allows without authentication, and costs no upstream.
-func (l *loop) admitStranger(s *session, k kind, frame []byte) bool {
-	switch k {
-	case kindAuth, kindHello:
-		return l.admitLogin(s, k, frame)
-	case kindReset:
-		s.accepted()
-		s.site.count.add(statAnswered, 1)
-		return l.send(s, []byte("+RESET\r\n"))
-	}
-	s.accepted()
-	l.answer(s, answerNoAuth)
-	return s.phase != phaseClosed
-}
-
-// admitLogin checks the listener's own password. What HELLO says besides is
-// passed on to Redis without it.
-func (l *loop) admitLogin(s *session, k kind, frame []byte) bool {
-	args := resp.Args(nil, frame)
-	var rest []string
-	var user, pass []byte
-	given := false
-	if k == kindAuth {
-		if len(args) < 2 || len(args) > 3 {
-			s.accepted()
-			l.answer(s, answerAuthUsage)
-			return s.phase != phaseClosed
-		}
-		user, pass, given = []byte("default"), args[len(args)-1], true
-		if len(args) == 3 {
-			user = args[1]
-		}
-	} else {
-		for i := 0; i < len(args); i++ {
-			if i > 1 && is(args[i], "auth") && i+2 < len(args) {
-				user, pass, given = args[i+1], args[i+2], true
-				i += 2
-				continue
-			}
-			rest = append(rest, string(args[i]))
-		}
-	}
-	ok := given && bytes.Equal(user, []byte("default")) &&
-		subtle.ConstantTimeCompare(pass, []byte(s.on.cfg.Password)) == 1
-	switch {
-	case given && !ok:
-		s.accepted()
-		l.answer(s, answerWrongPass)
-		return s.phase != phaseClosed
-	case !given && !s.authed:
-		s.accepted()
-		l.answer(s, answerHelloNoAuth)
-		return s.phase != phaseClosed
-	case ok:
-		s.authed = true
-		s.req.Unauthenticated(false)
-	}
-	if k == kindAuth {
-		s.accepted()
-		s.site.count.add(statAnswered, 1)
-		return l.send(s, []byte("+OK\r\n"))
-	}
-	if s.phase != phaseAttached || !s.up.usable() {
-		if s.phase == phaseIdle {
-			l.need(s)
-		}
-		return false
-	}
-	s.solo = true
-	l.push(s, kindHello, command(rest...))
-	return true
 }
 
 // push queues a command for the upstream.

@@ -85,11 +85,17 @@ func (l *loop) carry(s *session) cut {
 	states := old.transactions(v != nil && v.multi != nil)
 	fresh := l.spare.getPending()
 	at := old.off
+	wrote := false // a write goes to the next upstream
 	for i, e := range old.q[old.head:] {
 		cmd := old.log[at : at+int(e.size)]
 		at += int(e.size)
+		if e.kind == kindWait && !wrote && states[i] == txOutside {
+			fresh.push(entry{kind: kindAnswer, want: uint16(answerNoReplicas)}, nil)
+			continue
+		}
 		half := s.streamed && i == old.len()-1
 		l.carryOne(s, fresh, e, cmd, at <= old.sent && !half, states[i])
+		wrote = wrote || !fresh.empty() && fresh.q[len(fresh.q)-1].kind != kindAnswer && s.site.m.writes(cmd)
 	}
 	if v != nil && v.multi != nil && states[0] == txExecuting {
 		v.ended()
@@ -180,8 +186,6 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 		s.site.count.add(statAnswered, 1) // nobody awaits a reply
 	case state == txExecuting || s.tries > maxTries || len(cmd) == 0:
 		give(answerUncertain)
-	case e.kind == kindWait:
-		give(answerNoReplicas)
 	case state == txQueued || e.kind.resendable() || s.site.m.readOnly(cmd):
 		again(cmd)
 	default:

@@ -23,6 +23,7 @@ type trait uint8
 const (
 	traitRead      trait = 1 << iota // readonly and not may_replicate
 	traitBlocking                    //
+	traitWrite                       // write or may_replicate
 	traitContainer                   // its subcommands have flags of their own
 )
 
@@ -70,7 +71,10 @@ func traits(flags []byte) trait {
 			is |= traitRead
 		case "blocking":
 			is |= traitBlocking
-		case "write", "may_replicate", "admin":
+		case "write", "may_replicate":
+			is |= traitWrite
+			replicates = true
+		case "admin":
 			replicates = true
 		}
 	}
@@ -106,6 +110,11 @@ func (m *master) readOnly(cmd []byte) bool {
 		return true
 	}
 	return m.table.Load().of(cmd)&traitRead != 0
+}
+
+// writes tells whether the server says that cmd is a write.
+func (m *master) writes(cmd []byte) bool {
+	return m.table.Load().of(cmd)&traitWrite != 0
 }
 
 // reissue is a blocking command with the time that is left of its wait; nil for

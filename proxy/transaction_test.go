@@ -264,6 +264,19 @@ func TestExpiredCommandPoisonsItsTransaction(t *testing.T) {
 	c.want(ok, "SET", "k", "3")
 }
 
+// TestRefusedCommandPoisonsItsTransaction: the node knows nothing of the command
+// that holdfast has refused.
+func TestRefusedCommandPoisonsItsTransaction(t *testing.T) {
+	w, _, _ := twoTransactionalNodes(t)
+	c := w.dial()
+	c.send(lines("MULTI", "SET k 1", "SYNC", "SET k 2", "EXEC", "GET k"))
+	c.expect(ok, queued)
+	c.expectPrefix("-ERR replication commands")
+	c.expect(queued)
+	c.expectPrefix("-EXECABORT ")
+	c.expect("$-1\r\n")
+}
+
 func TestInterruptedCommandPoisonsItsTransaction(t *testing.T) {
 	w, a, b := twoTransactionalNodes(t)
 	c := w.dial()

@@ -89,7 +89,7 @@ func (p *pair) sessionsEnd() (err error) {
 func (p *pair) shrink(ctx context.Context, said [][]byte, diff string) ([][]byte, string) {
 	end := time.Now().Add(patience)
 	for part := len(said) / 2; part > 0; part /= 2 {
-		for i := len(said) - 1 - part; i >= 0 && time.Now().Before(end); i-- {
+		for i := len(said) - 2 - part; i >= 0 && time.Now().Before(end); i-- {
 			fewer := &talk{r: rand.New(rand.NewPCG(1, 2)), said: slices.Delete(slices.Clone(said), i, i+part)}
 			if d := p.differ(ctx, fewer); d != "" {
 				said, diff = fewer.said, d
@@ -136,6 +136,7 @@ func newTalk(seed uint64) *talk {
 	for range 5 + k.r.IntN(40) {
 		k.one()
 	}
+	k.say("RESET") // under CLIENT REPLY OFF Redis ends no connection
 	if k.r.IntN(8) == 0 {
 		k.raw(protocolErrors[k.r.IntN(len(protocolErrors))])
 	} else {
@@ -300,7 +301,11 @@ func (k *talk) subscription() {
 
 // session are the commands that change the connection.
 func (k *talk) session() {
-	switch k.r.IntN(16) {
+	n := k.r.IntN(16)
+	if k.open && (n == 5 || n == 6 || n == 15) {
+		return // holdfast does not pass on CLIENT REPLY inside MULTI
+	}
+	switch n {
 	case 0:
 		k.say("HELLO", k.of("2", "3", "4", "x"))
 	case 1:
