@@ -26,13 +26,13 @@ func TestSessionIsFoundAgain(t *testing.T) {
 	w.move(two.Addr)
 	c.expect(push(bulk("invalidate"), "_\r\n"))
 	info := c.ask("CLIENT", "INFO")
-	for _, part := range []string{" name=me ", " db=5 ", " resp=3 ", " flags=teB "} {
+	for _, part := range []string{" name=me ", " db=5 ", " resp=3", " flags=tBe "} {
 		if !strings.Contains(info, part) {
 			t.Errorf("%q has no %q", info, part)
 		}
 	}
 	c.want(ok, "SET", "k", "v")
-	c.want("%1\r\n+a\r\n:1\r\n", "EVAL", "redis.setresp(3); return {map={a=1}}", "0")
+	c.want("%1\r\n$1\r\na\r\n:1\r\n", "EVAL", "redis.setresp(3); return {map={a=1}}", "0")
 	d.want(bulk("other"), "CLIENT", "GETNAME")
 	d.want("$-1\r\n", "GET", "k") // another database
 	d.want(ok, "SET", "p:1", "v")
@@ -57,7 +57,7 @@ func TestAcknowledgedStateOnly(t *testing.T) {
 	c.expectPrefix("*2\r\n+OK\r\n-ERR ")
 	w.move(two.Addr)
 	info := c.ask("CLIENT", "INFO")
-	for _, part := range []string{" name=good ", " db=6 ", " resp=2 "} {
+	for _, part := range []string{" name=good ", " db=6 ", " resp=2"} {
 		if !strings.Contains(info, part) {
 			t.Errorf("%q has no %q", info, part)
 		}

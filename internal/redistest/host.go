@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-
-	"golang.org/x/sys/unix"
 )
 
 // Host is a network namespace with one address, or, as a nil *Host, the network
@@ -28,7 +26,7 @@ func newHost(name string) (*Host, error) {
 		return nil, err
 	}
 	var ns *os.File
-	if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
+	if err = newNamespace(); err == nil {
 		ns, err = os.Open("/proc/thread-self/ns/net")
 	}
 	if err = errors.Join(err, back()); err != nil {
@@ -50,7 +48,7 @@ func leave() (back func() error, err error) {
 	}
 	return func() error {
 		defer own.Close()
-		if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := enterNamespace(own); err != nil {
 			return fmt.Errorf("back to the own network namespace: %w", err)
 		}
 		runtime.UnlockOSThread()
@@ -69,7 +67,7 @@ func (h *Host) Inside(f func() error) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Setns(int(h.ns.Fd()), unix.CLONE_NEWNET); err != nil {
+	if err := enterNamespace(h.ns); err != nil {
 		return errors.Join(fmt.Errorf("enter %s: %w", h.name, err), back())
 	}
 	return errors.Join(f(), back())

@@ -24,7 +24,7 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	dieWithParent(cmd.SysProcAttr)
 	cmd.SysProcAttr.Setpgid = true // a terminal's ^C is for us alone
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
