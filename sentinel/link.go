@@ -1,0 +1,145 @@
+package sentinel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"holdfast/config"
+)
+
+// outside is the world that a Group talks to, so that tests can put it elsewhere.
+type outside struct {
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// errSpent is go-redis' answer when its one connection has ended.
+var errSpent = errors.New("connection lost")
+
+// link is one connection to a Redis or a Sentinel: a go-redis client that will
+// never open another. Whether, when and where to connect again is not for a pool
+// to decide, and its error would hide the first one.
+type link struct {
+	*redis.Client
+	greeting  *greeting
+	onConnect func(context.Context, *redis.Conn) error // may be set before the first command
+	conn      net.Conn
+	stop      func() bool
+}
+
+// connect opens a link. It is closed when ctx ends, whoever is waiting on it; the
+// caller must Close it all the same. Errors say what was tried, without secrets.
+func connect(ctx context.Context, o outside, addr string, login config.Login, timeout time.Duration) (*link, error) {
+	dctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := o.dial(dctx, "tcp", addr)
+	if err != nil {
+		return nil, bare(err)
+	}
+	l := &link{conn: conn, greeting: new(greeting)}
+	var used atomic.Bool
+	l.Client = redis.NewClient(&redis.Options{
+		Addr: addr,
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			if used.Swap(true) {
+				return nil, errSpent
+			}
+			return conn, nil
+		},
+		OnConnect: func(ctx context.Context, conn *redis.Conn) error {
+			if l.onConnect == nil {
+				return nil
+			}
+			return l.onConnect(ctx, conn)
+		},
+		Protocol: 2, // the messages of a subscription have the same form in all versions
+		Username: login.Username, Password: string(login.Password),
+		ReadTimeout: timeout, WriteTimeout: timeout, ContextTimeoutEnabled: true,
+		MaxRetries: -1, DialerRetries: 1, DialerRetryTimeout: time.Nanosecond,
+		PoolSize: 1, ConnMaxIdleTime: -1,
+		ReadBufferSize: 16 << 10, WriteBufferSize: 4 << 10,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	l.AddHook(l.greeting)
+	l.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return l, nil
+}
+
+// Close closes the connection.
+func (l *link) Close() {
+	l.stop()
+	_ = l.Client.Close()
+	_ = l.conn.Close() // go-redis may not have taken it yet
+}
+
+// bare strips the repetition of addresses that net puts around an error.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// greeting is how HELLO went. go-redis sends it by itself and passes over its
+// refusal; but the reply names the node's role, and the refusal is what is wrong.
+// It is a redis.Hook, used by the goroutine that uses the link.
+type greeting struct {
+	role string // master or replica; "" from a Sentinel, or without an answer
+	err  error  // the error that the server answered
+}
+
+// DialHook passes on.
+func (g *greeting) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook passes on.
+func (g *greeting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook looks at HELLO.
+func (g *greeting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if hello, ok := cmd.(*redis.MapStringInterfaceCmd); ok && cmd.Name() == "hello" {
+			g.role, _ = hello.Val()["role"].(string)
+			if answered(err) {
+				g.err = err
+			}
+		}
+		return err
+	}
+}
+
+// answered says whether the error is an error reply: the server is there.
+func answered(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// silent says whether the error is that nobody answered in time, or that packets
+// do not get there: the other side may be there and busy.
+func silent(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
+}
+
+// gone says whether the error is that the other side refused or closed the
+// connection.
+func gone(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, errSpent)
+}
