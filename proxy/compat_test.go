@@ -108,6 +108,15 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 		}
 	}
 	c := w.dial()
+	c.send(lines("SET k v", "HELLO 3", "GET nothing", "AUTH x", "PING"))
+	c.shutWrite()
+	c.expect(ok)
+	c.expectPrefix("%7\r\n")
+	c.expect("_\r\n")
+	c.expectPrefix("-ERR AUTH ")
+	c.expect(pong)
+	c.expectEnd()
+	c = w.dial()
 	c.send(strings.Repeat(line("INCR n"), 5000))
 	c.shutWrite()
 	for i := range 5000 {

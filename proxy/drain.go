@@ -15,9 +15,10 @@ func (l *loop) drain(deadline time.Time) {
 }
 
 // atRest tells whether nothing is owed to the client: no answer, no end of a
-// command that has begun, no EXEC. A subscriber is at rest.
+// command that has begun or waits to be read, no EXEC. A subscriber is at rest.
 func (s *session) atRest() bool {
-	return !s.on.tunnel && s.pend == nil && len(s.in) == 0 && !s.closing && (s.vec == nil || s.vec.multi == nil)
+	return !s.on.tunnel && s.pend == nil && len(s.in) == 0 && !s.more && s.waitingSince.IsZero() &&
+		!s.closing && (s.vec == nil || s.vec.multi == nil)
 }
 
 func (l *loop) cutAll() {

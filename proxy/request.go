@@ -88,7 +88,10 @@ var errStranger = errors.New("Protocol error: unauthenticated bulk length")
 // changes the connection is kept longer, because it must be seen whole.
 func (l *loop) takeLarge(s *session, rest []byte) {
 	k := classify(resp.Name(rest))
-	wait := s.stalled || s.solo || s.phase != phaseAttached
+	if s.up != nil && s.site.m.tracker.View() != s.up.view {
+		s.up.superseded = true // the letter that says so is on its way
+	}
+	wait := s.stalled || s.solo || s.phase != phaseAttached || !s.up.usable()
 	if wait || k.stateful() && len(rest) <= l.p.replayBytes {
 		s.in = l.spare.join(s.in, rest)
 		s.scanned = len(s.in)

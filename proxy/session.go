@@ -154,7 +154,7 @@ func (l *loop) readable(s *session) bool {
 // held tells whether the session waits for a master, not just for a connection
 // to it.
 func (s *session) held() bool {
-	return (s.phase == phaseWaiting || s.phase == phasePreparing) && !s.site.view.Serving()
+	return (s.phase == phaseWaiting || s.phase == phasePreparing) && !s.site.m.tracker.View().Serving()
 }
 
 // resume goes on where the session was put off.

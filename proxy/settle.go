@@ -4,7 +4,7 @@ package proxy
 // way on it.
 func (l *loop) lost(u *upstream, why string) {
 	s := u.s
-	if !u.superseded {
+	if !u.superseded && !u.throttled {
 		s.site.m.tracker.Doubt(u.view, why)
 		l.log.Debug().Str("master", s.site.m.name).Str("node", u.view.Master).Str("why", why).Msg("upstream lost")
 	}
@@ -13,9 +13,11 @@ func (l *loop) lost(u *upstream, why string) {
 	case s.on.tunnel, s.eof && s.failed == nil:
 		l.detach(s)
 		l.finish(s, cutNone)
-	case len(s.out) > l.p.clientBuffer:
-		// We had stopped reading for this client; Redis has given up on it.
-		l.close(s, cutSlow)
+	case u.throttled:
+		// We had stopped reading for this client, and Redis has given up on it,
+		// as it would have on a direct connection (client-output-buffer-limit).
+		l.detach(s)
+		l.finish(s, cutSlow)
 	default:
 		if !u.superseded {
 			l.hesitate(s)
@@ -184,7 +186,11 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 		again(cmd)
 	case e.kind == kindSilent:
 		s.site.count.add(statAnswered, 1) // nobody awaits a reply
-	case state == txExecuting || s.tries > maxTries || len(cmd) == 0:
+	case state == txExecuting || len(cmd) == 0:
+		give(answerUncertain)
+	case s.tries > maxTries:
+		// It alone may be what ends the connections; those behind it go again.
+		s.tries = 0
 		give(answerUncertain)
 	case state == txQueued || e.kind.resendable() || s.site.m.readOnly(cmd):
 		again(cmd)

@@ -25,7 +25,7 @@ func TestTransparency(t *testing.T) {
 	pair.w = w
 	rounds := 300
 	if testing.Short() {
-		rounds = 60
+		rounds = 40
 	}
 	for seed := range rounds {
 		talk := newTalk(uint64(seed))

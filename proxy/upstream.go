@@ -20,6 +20,7 @@ type upstream struct {
 	tail tail       // what becomes of the rest of the present reply
 
 	full       bool // the socket did not take all there was
+	throttled  bool // it has not been read to its end since its client did not keep up
 	more       bool // it may hold bytes that were not read
 	superseded bool // nothing may be written any more
 	leaving    bool // to be left as soon as nothing more is due from it
@@ -107,13 +108,14 @@ func (l *loop) readUpstream(u *upstream) {
 	s := u.s
 	for s.up == u {
 		if len(s.out) > l.p.clientBuffer {
+			u.throttled = true
 			return
 		}
 		start := copy(l.buf, u.in)
 		n, errno := rawRead(u.fd, l.buf[start:])
 		switch {
 		case errno == syscall.EAGAIN:
-			u.more = false
+			u.more, u.throttled = false, false
 			return
 		case errno != 0:
 			l.lost(u, errno.Error())
@@ -133,7 +135,7 @@ func (l *loop) readUpstream(u *upstream) {
 			return
 		}
 		if !u.ending {
-			u.more = false
+			u.more, u.throttled = false, false
 			return
 		}
 	}

@@ -38,7 +38,7 @@ type world struct {
 	nodes    []*redistest.ScriptedNode // cut at the end, because they may hang
 }
 
-// newWorld starts it in front of master. At the test's end the books of the
+// newWorld starts it in front of master and waits until that is served. At the test's end the books of the
 // proxy must balance and nothing of it may be left.
 func newWorld(t *testing.T, master string, changes ...func(*config.Config)) *world {
 	t.Helper()
@@ -60,6 +60,7 @@ func newWorld(t *testing.T, master string, changes ...func(*config.Config)) *wor
 		change(&cfg)
 	}
 	w.run(&cfg)
+	w.serving(master)
 	return w
 }
 
