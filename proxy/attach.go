@@ -29,6 +29,7 @@ type order struct {
 	own   bool            // the login is the client's own
 	proto int
 	bytes bool // a tunnel: connect, say nothing
+	first bool // counted in site.firsts
 	steps []step
 }
 
@@ -40,11 +41,19 @@ type prepared struct {
 	err    error
 }
 
+// listenersFirst bounds how long clients wait under a new View for those that
+// listen: a message that is published before its subscriber is back would be
+// lost.
+const listenersFirst = 250 * time.Millisecond
+
 // pursue asks for an upstream to be prepared, if the View serves and its gate
 // is open.
 func (l *loop) pursue(s *session) {
 	site := s.site
 	if s.phase != phaseWaiting || !site.view.Serving() || l.now.Before(site.gate) || l.now.Before(s.notBefore) {
+		return
+	}
+	if site.firsts > 0 && l.now.Before(site.others) && !s.vec.listens() {
 		return
 	}
 	o := order{s: s, site: site, view: site.view, ctx: site.ctx, bytes: s.on.tunnel}
@@ -58,6 +67,9 @@ func (l *loop) pursue(s *session) {
 		}
 		o.steps = s.vec.replay()
 	}
+	if o.first = s.vec.listens(); o.first {
+		site.firsts++
+	}
 	s.phase = phasePreparing
 	l.want = append(l.want, o)
 	l.prepareNext()
@@ -69,6 +81,7 @@ func (l *loop) prepareNext() {
 		l.want[0] = order{}
 		l.want = l.want[1:]
 		if o.s.phase != phasePreparing {
+			l.prepared(o)
 			continue
 		}
 		if o.view != o.site.view {
@@ -96,6 +109,7 @@ func (l *loop) receive(o order, res prepared) {
 	l.preparing--
 	s := o.s
 	defer l.prepareNext()
+	defer l.prepared(o)
 	if s.phase != phasePreparing {
 		if res.fd >= 0 {
 			closeFD(res.fd)
@@ -111,6 +125,22 @@ func (l *loop) receive(o order, res prepared) {
 		l.pursue(s)
 	default:
 		l.attach(o, res)
+	}
+}
+
+// prepared notes that an order is done with; the last client that listens lets
+// the others follow.
+func (l *loop) prepared(o order) {
+	if !o.first || o.view != o.site.view {
+		return
+	}
+	if o.site.firsts--; o.site.firsts > 0 {
+		return
+	}
+	for fd := range l.slots {
+		if s := l.slots[fd].s; s != nil && s.site == o.site && s.phase == phaseWaiting {
+			l.pursue(s)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // client is a raw connection: what it sends is sent as it is, and what it
 // reads are complete frames.
 type client struct {
-	t  *testing.T
+	t  testing.TB
 	nc *net.TCPConn
 	in []byte // received, not yet read
 }
@@ -29,7 +29,7 @@ func (w *world) dial() *client {
 }
 
 // dialTo connects to anything.
-func dialTo(t *testing.T, addr string) *client {
+func dialTo(t testing.TB, addr string) *client {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -206,3 +206,7 @@ func (c *client) wantPrefix(prefix string, args ...string) {
 	c.cmd(args...)
 	c.expectPrefix(prefix)
 }
+
+// shutWriteIfOpen is shutWrite for a connection that the other side may have
+// ended.
+func (c *client) shutWriteIfOpen() { _ = c.nc.CloseWrite() }

@@ -140,9 +140,17 @@ func (l *loop) onView(index int, v *sentinel.View) {
 	site.cancel() // what is being prepared is for the View before
 	site.ctx, site.cancel = context.WithCancel(context.Background())
 	site.view, site.gate, site.backoff, site.trouble = v, time.Time{}, 0, ""
+	site.firsts, site.others = 0, l.now.Add(listenersFirst)
+	for _, listens := range []bool{true, false} {
+		l.tellSessions(site, v, listens)
+	}
+}
+
+// tellSessions tells those that listen, or all others, of their master's View.
+func (l *loop) tellSessions(site *site, v *sentinel.View, listens bool) {
 	for fd := range l.slots {
 		s := l.slots[fd].s
-		if s == nil || s.site != site {
+		if s == nil || s.site != site || s.vec.listens() != listens {
 			continue
 		}
 		switch {
@@ -150,7 +158,7 @@ func (l *loop) onView(index int, v *sentinel.View) {
 			l.supersede(s, s.up, v)
 		case s.phase == phaseWaiting:
 			l.pursue(s)
-		case s.phase == phaseIdle && s.vec.listens():
+		case s.phase == phaseIdle && listens:
 			l.need(s)
 		}
 	}

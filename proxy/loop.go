@@ -69,6 +69,8 @@ type site struct {
 	gate    time.Time     // no new attempt at this View before
 	backoff time.Duration // grows with each failed attempt at it
 	trouble string        // why the last attempt failed
+	firsts  int           // clients that listen and are being prepared under this View
+	others  time.Time     // until then all others wait for them
 	count   counts        // what became of this master's clients and commands
 }
 

@@ -23,12 +23,12 @@ const patience = 20 * time.Second
 
 const masterName = "mymaster"
 
-// world is a proxy that one scripted Sentinel tells who is master. The nodes
-// are the test's own, real or scripted.
+// world is a proxy that one scripted Sentinel tells who is master, or the real
+// ones of a cluster. The nodes are the test's own, real or scripted.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	ctx      context.Context
-	sentinel *redistest.ScriptedSentinel
+	sentinel *redistest.ScriptedSentinel // nil in front of a real cluster
 	tracker  *sentinel.Tracker
 	p        *Proxy
 	addr     string // of the first listener
@@ -38,18 +38,28 @@ type world struct {
 	nodes    []*redistest.ScriptedNode // cut at the end, because they may hang
 }
 
-// newWorld starts it in front of master and waits until that is served. At the test's end the books of the
-// proxy must balance and nothing of it may be left.
-func newWorld(t *testing.T, master string, changes ...func(*config.Config)) *world {
+// newWorld starts it in front of master and waits until that is served. At the
+// test's end the books of the proxy must balance and nothing of it may be left.
+func newWorld(t testing.TB, master string, changes ...func(*config.Config)) *world {
+	t.Helper()
+	scripted := redistest.NewScriptedSentinel(t)
+	scripted.Change(func(st *redistest.SentinelState) {
+		st.Masters[masterName] = &redistest.MasterState{Addr: master, Epoch: 1, Quorum: 1, Fields: map[string]string{}}
+	})
+	w := watch(t, []string{scripted.Addr()}, changes...)
+	w.sentinel, w.epoch = scripted, 1
+	w.serving(master)
+	return w
+}
+
+// watch starts a proxy that follows these Sentinels.
+func watch(t testing.TB, sentinels []string, changes ...func(*config.Config)) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	t.Cleanup(cancel)
-	w := &world{t: t, ctx: ctx, sentinel: redistest.NewScriptedSentinel(t), epoch: 1}
-	w.sentinel.Change(func(st *redistest.SentinelState) {
-		st.Masters[masterName] = &redistest.MasterState{Addr: master, Epoch: 1, Quorum: 1, Fields: map[string]string{}}
-	})
+	w := &world{t: t, ctx: ctx}
 	cfg := config.Default()
-	cfg.Sentinel.Addresses = []string{w.sentinel.Addr()}
+	cfg.Sentinel.Addresses = sentinels
 	cfg.Sentinel.PollInterval = config.Duration(100 * time.Millisecond)
 	cfg.Limits.Loops = 1
 	cfg.Drain.Timeout = config.Duration(2 * time.Second)
@@ -60,7 +70,6 @@ func newWorld(t *testing.T, master string, changes ...func(*config.Config)) *wor
 		change(&cfg)
 	}
 	w.run(&cfg)
-	w.serving(master)
 	return w
 }
 
@@ -113,7 +122,7 @@ func (w *world) run(cfg *config.Config) {
 
 // eventually looks until it holds; a test that waits for something has no other
 // way than an event's own channel or this.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -124,7 +133,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func openDescriptors(t *testing.T) map[string]string {
+func openDescriptors(t testing.TB) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
