@@ -18,11 +18,9 @@ const aliveTime = 2 * time.Second
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), aliveTime)
 	defer cancel()
-	if s.below.Alive != nil {
-		if err := s.below.Alive(ctx); err != nil {
-			text(w, http.StatusServiceUnavailable, err.Error())
-			return
-		}
+	if err := s.below.Alive(ctx); err != nil {
+		text(w, http.StatusServiceUnavailable, err.Error())
+		return
 	}
 	text(w, http.StatusOK, "ok")
 }

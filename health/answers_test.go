@@ -62,7 +62,7 @@ func TestReady(t *testing.T) {
 func TestAlive(t *testing.T) {
 	s := calm().server()
 	if code, body := ask(t, s, http.MethodGet, "/healthz"); code != http.StatusOK || body != "ok\n" {
-		t.Errorf("without anybody to ask: %d %q", code, body)
+		t.Errorf("with loops that answer: %d %q", code, body)
 	}
 	s.below.Alive = func(ctx context.Context) error {
 		if _, bounded := ctx.Deadline(); !bounded {

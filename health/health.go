@@ -36,7 +36,7 @@ type Below struct {
 	Sentinel func() sentinel.Stats
 	Proxy    func() proxy.Stats
 	// Alive returns once every loop has answered, with an error if one does not
-	// before the context ends. It may block that long. nil: nobody is asked.
+	// before the context ends. It may block that long.
 	Alive func(context.Context) error
 }
 

@@ -80,7 +80,7 @@ func (w *world) run(cfg *config.Config) {
 	t.Helper()
 	before, descriptors := goleak.IgnoreCurrent(), openDescriptors(t)
 	log := zerolog.Nop()
-	if testing.Verbose() {
+	if _, fuzz := t.(*testing.F); testing.Verbose() && !fuzz {
 		log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.DebugLevel)
 	}
 	group := sentinel.New(cfg.Sentinel, cfg.Failover, cfg.Masters(), log)

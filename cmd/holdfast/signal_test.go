@@ -103,28 +103,25 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// A wrong password is an operator's mistake that the process outlives, in one
-// clear line that does not repeat the password.
-func TestWrongPasswords(t *testing.T) {
-	for _, c := range []struct{ name, more, words string }{
-		{"Redis", "redis: {password: not-this}\n", "WRONGPASS"},
-		{"Sentinel", "", "WRONGPASS"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			o := redistest.Options{Password: "right", SentinelPassword: "right too"}
-			cl := cluster(t, o)
-			p := &program{log: newLines(), address: address(t), health: address(t)}
-			cmd := p.command(t, cl, c.more)
-			cmd.Env = append(cmd.Env, "HOLDFAST_SENTINEL_PASSWORD="+map[bool]string{true: "right too", false: "nor-this"}[c.name == "Redis"])
-			p.run(t, cmd)
-			p.log.await(t, c.words)
-			p.awaitProbe(t, http.StatusServiceUnavailable, "not serving")
-			if said := p.log.with(c.words); len(said) != 1 {
-				t.Errorf("said %d times:\n%s", len(said), strings.Join(said, ""))
-			}
-			if strings.Contains(p.log.String(), "not-this") || strings.Contains(p.log.String(), "nor-this") {
-				t.Error("the password is in the log")
-			}
-		})
+// A wrong password is an operator's mistake that the process outlives and names,
+// without repeating the password.
+func TestWrongRedisPassword(t *testing.T) {
+	p := start(t, cluster(t, redistest.Options{Password: "right"}), "redis: {password: not-this}\n")
+	p.awaitProbe(t, http.StatusServiceUnavailable, "WRONGPASS")
+	if strings.Contains(p.log.String(), "not-this") {
+		t.Error("the password is in the log")
+	}
+}
+
+func TestWrongSentinelPassword(t *testing.T) {
+	t.Setenv("HOLDFAST_SENTINEL_PASSWORD", "not-this")
+	p := start(t, cluster(t, redistest.Options{SentinelPassword: "right"}), "")
+	p.log.await(t, "WRONGPASS", "sentinel.password")
+	p.awaitProbe(t, http.StatusServiceUnavailable, "no Sentinel")
+	if said := p.log.with("WRONGPASS"); len(said) != 1 {
+		t.Errorf("said %d times:\n%s", len(said), strings.Join(said, ""))
+	}
+	if strings.Contains(p.log.String(), "not-this") {
+		t.Error("the password is in the log")
 	}
 }

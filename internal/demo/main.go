@@ -30,11 +30,15 @@ func main() {
 	binary := flag.String("holdfast", "bin/holdfast", "the holdfast `binary` to show")
 	release := flag.String("release", "confirmed", "its failover.release: confirmed or promoted")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	ctx, cancel := context.WithTimeout(told, longest)
 	defer cancel()
-	if err := run(ctx, *binary, *release, os.Stdout); err != nil {
+	err := run(ctx, *binary, *release, os.Stdout)
+	if told.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -98,8 +102,23 @@ type stage struct {
 	front   *front
 	crew    *crew
 	out     io.Writer
-	lost    int // acknowledged writes that are missing
+	began   time.Time // of the last act
+	lost    int       // acknowledged writes that are missing
 	failure error
+}
+
+// awaitWhole waits until the old master of the act before is a replica again.
+func (s *stage) awaitWhole(ctx context.Context) error {
+	if !s.began.IsZero() {
+		fmt.Fprint(s.out, "\nSentinel leaves the old master as it is for a while, to be written to by anybody else ... ")
+	}
+	if err := s.cluster.AwaitReady(ctx); err != nil {
+		return err
+	}
+	if !s.began.IsZero() {
+		fmt.Fprintf(s.out, "it is a replica now, after %.1f s.\n", time.Since(s.began).Seconds())
+	}
+	return nil
 }
 
 // What an act leaves time for: quiet before the fault, and the leader's own
@@ -112,10 +131,7 @@ const (
 // play is one act: the fault, what the Sentinels said of it as they said it, and
 // then what came of it.
 func (s *stage) play(ctx context.Context, number int, a act) error {
-	if number > 1 {
-		fmt.Fprintln(s.out, "\nWaiting until the cluster is whole again: Sentinel leaves the old master alone for about 10 s ...")
-	}
-	if err := s.cluster.AwaitReady(ctx); err != nil {
+	if err := s.awaitWhole(ctx); err != nil {
 		return err
 	}
 	old, err := s.cluster.AwaitMaster(ctx, nil)
@@ -127,6 +143,7 @@ func (s *stage) play(ctx context.Context, number int, a act) error {
 	}
 	fmt.Fprintf(s.out, "\n%d. %s\n", number, a.title)
 	events := watch(ctx, s.cluster, s.out)
+	s.began = events.began
 	defer events.stop()
 	earlier := s.crew.tally()
 	s.crew.resetGap()
