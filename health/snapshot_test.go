@@ -69,7 +69,7 @@ func calm() *world {
 
 func (w *world) server() *Server {
 	return New("127.0.0.1:0", Build{Version: "v1.2.3", Commit: "0123abc", Go: "go1.26"}, Below{
-		Alive: func(context.Context) error { return nil },
+		Alive:    func(context.Context) error { return nil },
 		Sentinel: func() sentinel.Stats { return w.sentinel },
 		Proxy:    func() proxy.Stats { return w.proxy },
 	}, zerolog.New(io.Discard))

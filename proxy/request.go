@@ -298,9 +298,9 @@ func (l *loop) refuseProtocol(s *session, err error) {
 		// The node has the beginning of it and must see no more.
 		s.streamed = false
 		s.pend.drop()
+		s.site.count.add(statCutCommands, 1)
 		s.up.superseded, s.up.leaving = true, true
 	} else {
-		s.accepted()
 		l.flush(s)
 	}
 	if s.phase != phaseClosed && (s.pend == nil || s.pend.empty()) {
@@ -309,6 +309,7 @@ func (l *loop) refuseProtocol(s *session, err error) {
 }
 
 func (l *loop) endProtocol(s *session) {
+	s.accepted()
 	s.site.count.refuse(refusedProtocol)
 	text := "-ERR " + s.failed.Error() + "\r\n"
 	if pe, ok := s.failed.(*resp.ProtocolError); ok {
