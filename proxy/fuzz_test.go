@@ -63,6 +63,7 @@ func FuzzLoop(f *testing.F) {
 		{lines("GET k"), "$100000\r\n" + string(make([]byte, 80000))},
 		{"*1\r\n!", "+"},
 		{"GET k\r\n\"", "+"}, // a protocol error behind a command that is not answered
+		{lines("MULTI", "SET k v", "EXEC"), ok + queued + "nonsense\r\n"},
 	} {
 		f.Add([]byte(seed.client), []byte(seed.server), uint64(1))
 	}

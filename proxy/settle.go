@@ -81,7 +81,8 @@ func (l *loop) carry(s *session) cut {
 	}
 	s.moved = true
 	old := s.pend
-	if old == nil {
+	if old == nil || old.empty() {
+		l.releasePending(s)
 		return cutNone
 	}
 	states := old.transactions(v != nil && v.multi != nil)

@@ -151,8 +151,9 @@ func (l *loop) replies(u *upstream, buf []byte, at int) {
 		n, done, err := u.rep.Scan(buf[at:])
 		at += n
 		if err != nil {
-			l.send(s, buf[run:pos])
-			l.lost(u, "reply is not RESP: "+err.Error())
+			if l.send(s, buf[run:pos]) {
+				l.lost(u, "reply is not RESP: "+err.Error())
+			}
 			return
 		}
 		if !done {
