@@ -160,7 +160,7 @@ func (l *loop) attach(o order, res prepared) {
 	if s.pend != nil {
 		s.pend.rewind()
 	}
-	if s.pend == nil && !s.waitingSince.IsZero() {
+	if !s.waitingSince.IsZero() {
 		l.waited(s)
 	}
 	if s.moved && s.vec != nil && s.vec.settings[settingTracking] != nil && s.vec.resp3() {

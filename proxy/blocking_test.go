@@ -3,8 +3,10 @@ package proxy
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/config"
 	"holdfast/internal/redistest"
@@ -120,23 +122,36 @@ func TestUnblockedByAClientIsNoRefusal(t *testing.T) {
 
 // TestReissueKeepsNoMoreThanTheTimeLeft looks at the words themselves.
 func TestReissueKeepsNoMoreThanTheTimeLeft(t *testing.T) {
-	w, a, b := twoNodes(t)
-	a.Handle("BLPOP", redistest.Hang)
-	b.Handle("BLPOP", redistest.Raw("*-1\r\n"))
-	for _, n := range []*redistest.ScriptedNode{a, b} {
-		n.Handle("COMMAND", redistest.Raw(array(array(bulk("blpop"), integer(-3), array("+write\r\n", "+blocking\r\n"), integer(1), integer(1), integer(1)))))
-	}
-	w.move(b.Addr()) // learn that table
-	w.move(a.Addr())
-	c := w.dial()
-	c.send(line("BLPOP queue 1000"))
-	w.await(a, "BLPOP")
-	w.move(b.Addr())
-	c.expect("*-1\r\n")
-	got := heard(b)
-	last := strings.Fields(got[len(got)-1])
-	if len(last) != 3 || last[0] != "BLPOP" || !(last[2] >= "900" && last[2] < "999.999" || last[2] == "1000.000") {
-		t.Errorf("issued again as %q", last)
+	for name, tc := range map[string]struct {
+		flags, words string
+		at           int
+		unit         time.Duration
+	}{
+		"BLPOP": {array("+write\r\n", "+blocking\r\n"), "BLPOP queue 1000", 2, time.Second},
+		"XREAD": {array("+readonly\r\n", "+blocking\r\n"), "XREAD BLOCK 1000000 STREAMS s 0", 2, time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := redistest.NewScriptedNode(t), redistest.NewScriptedNode(t)
+			for _, n := range []*redistest.ScriptedNode{a, b} {
+				n.Handle("COMMAND", redistest.Raw(array(array(bulk(strings.ToLower(name)), integer(-3), tc.flags, integer(1), integer(1), integer(1)))))
+			}
+			a.Handle(name, redistest.Hang)
+			b.Handle(name, redistest.Raw("*-1\r\n"))
+			w := newWorld(t, a.Addr())
+			w.nodes = append(w.nodes, a, b)
+			c := w.dial()
+			begun := time.Now()
+			c.send(line(tc.words))
+			w.await(a, name)
+			w.move(b.Addr())
+			c.expect("*-1\r\n")
+			passed := time.Since(begun)
+			words := strings.Fields(heard(b)[0])
+			left, err := strconv.ParseFloat(words[tc.at], 64)
+			if waited := 1000*time.Second - time.Duration(left*float64(tc.unit)); err != nil || waited <= 0 || waited > passed+time.Millisecond {
+				t.Errorf("issued again as %q after %v", words, passed)
+			}
+		})
 	}
 }
 

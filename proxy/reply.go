@@ -213,9 +213,6 @@ func (l *loop) answered(s *session) {
 	l.popSilent(s)
 	s.tries = 0
 	s.site.count.add(statAnswered, 1)
-	if !s.waitingSince.IsZero() {
-		l.waited(s)
-	}
 }
 
 // popSilent settles commands whose replies the client has switched off, as soon

@@ -316,3 +316,59 @@ func TestQueueTooLargeToKeepAbortsAfterAFailover(t *testing.T) {
 	c.expectPrefix("-EXECABORT ")
 	c.want(ok, "SET", "k", "3")
 }
+
+// TestSelectInATransactionTooLargeToKeep: it ran, so it must be known, or the
+// client cannot be carried.
+func TestSelectInATransactionTooLargeToKeep(t *testing.T) {
+	one, two := realRedis(t), realRedis(t)
+	w := newWorld(t, one.Addr, func(cfg *config.Config) { cfg.Limits.ReplayBytes = 1 << 10 })
+	c := w.dial()
+	c.want(ok, "MULTI")
+	c.want(queued, "SELECT", "3")
+	for range 30 {
+		c.want(queued, "SET", "k", strings.Repeat("x", 100))
+	}
+	c.cmd("EXEC")
+	c.expectPrefix("*31\r\n")
+	w.move(two.Addr)
+	c.send(line("CLIENT INFO"))
+	if reply, err := c.next(); err == nil && !strings.Contains(reply, " db=3 ") {
+		t.Errorf("%q", reply)
+	}
+}
+
+// TestTransactionStates is the rule itself, without a network.
+func TestTransactionStates(t *testing.T) {
+	const o, q, x = txOutside, txQueued, txExecuting
+	for _, tc := range []struct {
+		kinds string // a letter a command; upper case: has left
+		open  bool
+		want  []txState
+	}{
+		{"PpM", false, []txState{o, o, q}},
+		{"MPp", false, []txState{q, q, q}},
+		{"MPE", false, []txState{x, x, x}},
+		{"MPe", false, []txState{q, q, q}},
+		{"PMPEP", false, []txState{o, x, x, x, o}},
+		{"PE", true, []txState{x, x}},
+		{"PE", false, []txState{o, o}},
+		{"Pe", true, []txState{q, q}},
+		{"MPDP", false, []txState{q, q, q, o}},
+		{"PDMPEMPe", true, []txState{q, q, x, x, x, q, q, q}},
+		{"MMPE", false, []txState{x, x, x, x}},
+		{"RP", true, []txState{q, o}},
+		{"MPEMPE", false, []txState{x, x, x, x, x, x}},
+	} {
+		p := &pending{}
+		letters := map[rune]kind{'p': kindPlain, 'm': kindMulti, 'e': kindExec, 'd': kindDiscard, 'r': kindReset}
+		for _, c := range tc.kinds {
+			p.push(entry{kind: letters[c|0x20]}, []byte("x"))
+			if c < 'a' {
+				p.written(1)
+			}
+		}
+		if got := p.transactions(tc.open); !slices.Equal(got, tc.want) {
+			t.Errorf("%s, open %v: %v, not %v", tc.kinds, tc.open, got, tc.want)
+		}
+	}
+}

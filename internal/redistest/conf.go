@@ -19,8 +19,9 @@ func (o Options) dataConf(n *Node, master string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "bind %s\nport %s\ndir %s\n", host, port, n.dir)
 	b.WriteString("protected-mode no\nappendonly no\nsave \"\"\n")
-	// No waiting for further replicas: a replica is to be in sync at once.
-	b.WriteString("repl-diskless-sync yes\nrepl-diskless-sync-delay 0\n")
+	// With a diskless transfer the stream begins only at the first ACK, up to a
+	// second later.
+	b.WriteString("repl-diskless-sync no\n")
 	if o.Password != "" {
 		fmt.Fprintf(&b, "requirepass %q\nmasterauth %q\n", o.Password, o.Password)
 	}

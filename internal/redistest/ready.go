@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 )
 
 // AwaitReady waits until the cluster is whole: every process answers, the
@@ -37,7 +38,7 @@ func (c *Cluster) inSync(ctx context.Context, master *Node) error {
 			if info["role"] != "master" || info["connected_slaves"] != fmt.Sprint(len(c.Nodes)-1) {
 				return fmt.Errorf("%s says role:%s with %s replicas", n.Name, info["role"], info["connected_slaves"])
 			}
-			return nil
+			return online(info)
 		}
 		if info["role"] != "slave" || info["master_link_status"] != "up" ||
 			info["master_host"] != master.Host.Addr() || info["master_port"] != port(master.Addr) {
@@ -46,6 +47,18 @@ func (c *Cluster) inSync(ctx context.Context, master *Node) error {
 		}
 		return nil
 	})
+}
+
+// online says whether the master feeds all its replicas. A replica whose link is
+// up may still wait for the stream, for up to a second, and would have none of
+// what was written meanwhile if it were promoted.
+func online(info map[string]string) error {
+	for key, replica := range info {
+		if strings.HasPrefix(key, "slave") && strings.Contains(replica, "state=") && !strings.Contains(replica, "state=online") {
+			return fmt.Errorf("%s is %s", key, replica)
+		}
+	}
+	return nil
 }
 
 // knowsAll says whether Sentinel s reaches the whole cluster. A node whose run id
