@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"holdfast/config"
 	"holdfast/internal/redistest"
 )
 
@@ -156,22 +155,6 @@ func TestReplicationIsRefused(t *testing.T) {
 	if st := w.counters(); st.Refused["policy"] != 3 {
 		t.Errorf("%+v", st)
 	}
-}
-
-func TestMaxClients(t *testing.T) {
-	w := newWorld(t, realRedis(t).Addr, func(cfg *config.Config) { cfg.Limits.MaxClients = 2 })
-	a, b := w.dial(), w.dial()
-	a.want(pong, "PING")
-	b.want(pong, "PING")
-	c := w.dial()
-	c.expect("-ERR max number of clients reached\r\n")
-	c.expectEnd()
-	if st := w.p.Stats(); st.TurnedAway != 1 || st.Clients != 2 {
-		t.Errorf("%+v", st)
-	}
-	a.close()
-	eventually(t, "a place", func() bool { return w.p.Stats().Clients == 1 })
-	w.dial().want(pong, "PING")
 }
 
 // TestReplySkipInAPipeline: the silenced commands stand between others that are

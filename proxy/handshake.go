@@ -194,8 +194,11 @@ func (h *handshake) replay(steps []step) error {
 }
 
 // isMessage tells a message from a confirmation, either of which may come while
-// subscriptions are being made.
+// subscriptions are being made, and a line of MONITOR from a status.
 func isMessage(reply []byte) bool {
+	if reply[0] == '+' {
+		return '0' <= reply[1] && reply[1] <= '9'
+	}
 	if reply[0] != '*' && reply[0] != '>' {
 		return false
 	}

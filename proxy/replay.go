@@ -44,6 +44,9 @@ func (v *vector) replay() []step {
 	if v.readonly {
 		add(command("READONLY"), 1, true, "READONLY")
 	}
+	if v.monitor {
+		add(command("MONITOR"), 1, false, "MONITOR")
+	}
 	for family, name := range [...]string{"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"} {
 		steps = append(steps, subscriptions(name, v.subs[family])...)
 	}
@@ -57,9 +60,6 @@ func (v *vector) replay() []step {
 		} else if t.commands > 0 {
 			add(t.queue, t.commands, true, "MULTI queue")
 		}
-	}
-	if v.monitor {
-		add(command("MONITOR"), 1, false, "MONITOR")
 	}
 	if v.mute {
 		add(command("CLIENT", "REPLY", "OFF"), 0, false, "CLIENT REPLY")

@@ -86,7 +86,7 @@ func (l *loop) settledSpecial(u *upstream, e *entry, typ byte, frame []byte) boo
 		// Confirmations were dealt with before; this is an error.
 	case kindExec:
 		if s.vec != nil && !(typ == '-' && s.vec.multi == nil) {
-			s.vec.executed(frame)
+			s.unsure = !s.vec.executed(frame) || s.unsure
 		}
 	case kindAuth, kindHello, kindReset:
 		l.settledLogin(u, e.kind, typ, frame)
@@ -122,7 +122,7 @@ func (l *loop) settledLogin(u *upstream, k kind, typ byte, frame []byte) {
 		return
 	}
 	if k == kindReset {
-		s.vec, s.mute, s.skip = nil, false, false
+		s.vec, s.mute, s.skip = s.vec.reset(), false, false
 		s.authed = s.on.cfg.Password == ""
 		s.req.Unauthenticated(!s.authed)
 		if s.on.login().Password != "" {

@@ -193,11 +193,13 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 		// It alone may be what ends the connections; those behind it go again.
 		s.tries = 0
 		give(answerUncertain)
-	case state == txQueued || e.kind.resendable() || s.site.m.readOnly(cmd):
+	case state == txQueued || e.kind.resendable():
 		again(cmd)
 	default:
 		if rest := s.site.m.reissue(cmd, l.now.Sub(s.sentAt)); rest != nil && !s.gone {
 			again(rest)
+		} else if s.site.m.readOnly(cmd) {
+			again(cmd)
 		} else {
 			give(answerUncertain)
 		}

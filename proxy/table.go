@@ -180,6 +180,16 @@ func remaining(cmd []byte, waited time.Duration) []byte {
 	return command(words...)
 }
 
+// blockOf finds BLOCK among the options of XREAD, which end at STREAMS.
+func blockOf(words []string, first int) (at int, unit time.Duration) {
+	for i := first; i < len(words) && !strings.EqualFold(words[i], "streams"); i++ {
+		if strings.EqualFold(words[i], "block") {
+			return i + 1, time.Millisecond
+		}
+	}
+	return -1, 0
+}
+
 // timeoutOf finds the timeout of a blocking command, and its unit.
 func timeoutOf(words []string) (at int, unit time.Duration) {
 	switch strings.ToLower(words[0]) {
@@ -187,12 +197,10 @@ func timeoutOf(words []string) (at int, unit time.Duration) {
 		return len(words) - 1, time.Second
 	case "blmpop", "bzmpop":
 		return 1, time.Second
-	case "xread", "xreadgroup":
-		for i, w := range words {
-			if strings.EqualFold(w, "block") {
-				return i + 1, time.Millisecond
-			}
-		}
+	case "xread":
+		return blockOf(words, 1)
+	case "xreadgroup":
+		return blockOf(words, 4) // after GROUP group consumer
 	}
 	return -1, 0
 }

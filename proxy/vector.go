@@ -76,6 +76,19 @@ func (v *vector) redirects() bool {
 
 func (v *vector) resp3() bool { return v != nil && v.proto == 3 }
 
+// reset is what RESET leaves: Redis does not clear the library's name and version
+// and the capabilities.
+func (v *vector) reset() *vector {
+	if v == nil {
+		return nil
+	}
+	var left vector
+	for _, i := range []int{settingLibName, settingLibVer, settingCapa} {
+		left.settings[i] = v.settings[i]
+	}
+	return &left
+}
+
 // acked notes that Redis has accepted cmd (a complete request). EXEC, DISCARD,
 // MULTI and subscriptions have functions of their own.
 func (v *vector) acked(k kind, cmd []byte) {
@@ -176,19 +189,23 @@ func (v *vector) queued(k kind, cmd []byte, limit int) {
 		t.lost, t.queue = true, nil
 	}
 	t.commands++
+	t.stateful = t.stateful || k.stateful()
 	if !t.lost {
 		t.queue = append(t.queue, cmd...)
-		t.stateful = t.stateful || k.stateful()
 	}
 }
 
 // executed notes EXEC's reply: the frame, or nil when it was too large to be
-// kept, in which case every queued command is taken to have succeeded.
-func (v *vector) executed(frame []byte) {
+// kept, in which case every queued command is taken to have succeeded. It tells
+// whether what the connection has become is still known.
+func (v *vector) executed(frame []byte) (known bool) {
 	t := v.multi
 	v.ended()
 	if t == nil || !t.stateful || len(frame) > 0 && (frame[0] == '-' || frame[0] == '_' || frame[0] == '*' && frame[1] == '-') {
-		return
+		return true
+	}
+	if t.lost {
+		return false
 	}
 	var results [][]byte
 	for e := range resp.Elements(frame) {
@@ -198,7 +215,7 @@ func (v *vector) executed(frame []byte) {
 	for i := 0; len(t.queue) > 0; i++ {
 		n, done, err := req.Scan(t.queue)
 		if !done || err != nil {
-			return
+			return false
 		}
 		cmd := t.queue[:n]
 		t.queue = t.queue[n:]
@@ -214,6 +231,7 @@ func (v *vector) executed(frame []byte) {
 			v.acked(k, cmd)
 		}
 	}
+	return true
 }
 
 // shed notes that a command was answered with an error of ours and not passed
