@@ -31,6 +31,7 @@ type order struct {
 	bytes bool // a tunnel: connect, say nothing
 	first bool // counted in site.firsts
 	steps []step
+	turn  uint32 // the session's when it was made; another: its state has changed since
 }
 
 // prepared is what comes back.
@@ -50,7 +51,7 @@ const listenersFirst = 250 * time.Millisecond
 // is open.
 func (l *loop) pursue(s *session) {
 	site := s.site
-	if s.phase != phaseWaiting || !site.view.Serving() || l.now.Before(site.gate) || l.now.Before(s.notBefore) {
+	if s.phase != phaseWaiting || !site.view.Serving() || site.view != site.m.tracker.View() || l.now.Before(site.gate) || l.now.Before(s.notBefore) {
 		return
 	}
 	if site.firsts > 0 && l.now.Before(site.others) && !s.vec.listens() {
@@ -70,6 +71,8 @@ func (l *loop) pursue(s *session) {
 	if o.first = s.vec.listens(); o.first {
 		site.firsts++
 	}
+	s.turn++
+	o.turn = s.turn
 	s.phase = phasePreparing
 	l.want = append(l.want, o)
 	l.prepareNext()
@@ -80,7 +83,7 @@ func (l *loop) prepareNext() {
 		o := l.want[0]
 		l.want[0] = order{}
 		l.want = l.want[1:]
-		if o.s.phase != phasePreparing {
+		if o.s.phase != phasePreparing || o.turn != o.s.turn {
 			l.prepared(o)
 			continue
 		}
@@ -110,7 +113,7 @@ func (l *loop) receive(o order, res prepared) {
 	s := o.s
 	defer l.prepareNext()
 	defer l.prepared(o)
-	if s.phase != phasePreparing {
+	if s.phase != phasePreparing || o.turn != s.turn {
 		if res.fd >= 0 {
 			closeFD(res.fd)
 		}

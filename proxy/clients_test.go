@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -82,7 +81,7 @@ func useGoRedis(w *world, r *redis.Client) {
 	if err != nil || r.Get(ctx, "counter").Val() != "2" {
 		t.Errorf("Watch: %v, counter %q", err, r.Get(ctx, "counter").Val())
 	}
-	if err := r.BLPop(ctx, 100*time.Millisecond, "nothing").Err(); err != redis.Nil {
+	if err := r.Do(ctx, "BLPOP", "nothing", "0.01").Err(); err != redis.Nil {
 		t.Errorf("BLPOP: %v", err)
 	}
 	script := redis.NewScript("return redis.call('INCRBY', KEYS[1], ARGV[1])")

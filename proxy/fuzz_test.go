@@ -39,12 +39,12 @@ func (tp *tape) next(c *redistest.Conn, _ []string) {
 
 // fuzzedNode proves its role as it should and answers everything else from the
 // tape.
-func fuzzedNode(f *testing.F) (*redistest.ScriptedNode, *tape) {
-	n, tp := redistest.NewScriptedNode(f), &tape{}
+func fuzzedNode(f *testing.F, tp *tape) *redistest.ScriptedNode {
+	n := redistest.NewScriptedNode(f)
 	for _, name := range []string{"", "GET", "SET", "ECHO", "SELECT", "QUIT", "SUBSCRIBE", "PSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE"} {
 		n.Handle(name, tp.next)
 	}
-	return n, tp
+	return n
 }
 
 // FuzzLoop lets a client and a server say anything at all. Nothing may panic, no
@@ -67,31 +67,40 @@ func FuzzLoop(f *testing.F) {
 	} {
 		f.Add([]byte(seed.client), []byte(seed.server), uint64(1))
 	}
-	node, tp := fuzzedNode(f)
-	w := newWorld(f, node.Addr(), func(cfg *config.Config) {
+	tp := &tape{}
+	nodes := []*redistest.ScriptedNode{fuzzedNode(f, tp), fuzzedNode(f, tp)}
+	w := newWorld(f, nodes[0].Addr(), func(cfg *config.Config) {
 		cfg.Hold.MaxWait = config.Duration(50 * time.Millisecond)
 		cfg.Limits.ReplayBytes = 1 << 10
 	})
-	w.nodes = append(w.nodes, node)
+	w.nodes = append(w.nodes, nodes...)
 	f.Fuzz(func(t *testing.T, said, answers []byte, seed uint64) {
 		tp.load(answers, seed)
 		cuts := rand.New(rand.NewPCG(seed, 4))
 		c := dialTo(t, w.addr)
 		c.nc.SetDeadline(time.Now().Add(patience))
+		here := *w
+		here.t = t
 		for len(said) > 0 {
 			n := 1 + cuts.IntN(len(said))
 			if _, err := c.nc.Write(said[:n]); err != nil {
 				break // refused for good, as a protocol error is
 			}
 			said = said[n:]
+			switch cuts.IntN(32) { // and now and then a failover
+			case 0:
+				here.move(nodes[cuts.IntN(2)].Addr())
+			case 1:
+				here.fence()
+				here.abort()
+			}
 		}
+		w.epoch = here.epoch
 		c.shutWriteIfOpen()
 		c.nc.SetReadDeadline(time.Now().Add(time.Duration(seed%20) * time.Millisecond))
 		io.Copy(io.Discard, c.nc)
 		c.reset()
 		eventually(t, "the session to end with its client", func() bool { return w.p.Stats().Clients == 0 })
-		here := *w
-		here.t = t
 		here.onLoop(w.p.loops[0], func(l *loop) {
 			b := l.books()
 			b.unexpected = 0 // the server says what nobody asked for

@@ -185,12 +185,27 @@ func (h *handshake) replay(steps []step) error {
 				continue
 			}
 			i++
-			if reply[0] == '-' && !st.soft {
+			switch {
+			case reply[0] != '-' || st.soft:
+			case transient(reply):
+				return fmt.Errorf("%s refused: %s", st.what, firstLine(reply))
+			default:
 				return &replayError{st.what, firstLine(reply)}
 			}
 		}
 	}
 	return nil
+}
+
+// transient tells whether a refusal will pass: a script that runs, a data set that
+// is being loaded.
+func transient(reply []byte) bool {
+	for _, prefix := range []string{"-BUSY ", "-LOADING ", "-MASTERDOWN ", "-TRYAGAIN ", "-OOM "} {
+		if bytes.HasPrefix(reply, []byte(prefix)) {
+			return true
+		}
+	}
+	return false
 }
 
 // isMessage tells a message from a confirmation, either of which may come while
@@ -212,9 +227,6 @@ func (h *handshake) ask(cmd []byte) ([]byte, error) {
 	}
 	return h.read()
 }
-
-// write sends while it reads: a large replay and its answers may both be larger
-// than the sockets' buffers.
 
 func (h *handshake) send(b []byte) error {
 	_, err := h.c.Write(b)

@@ -82,6 +82,10 @@ func (l *loop) tick() {
 	}
 	for fd := range l.slots {
 		s := l.slots[fd].s
+		if s != nil && l.draining && s.atRest() {
+			l.finish(s, cutDrain)
+			continue
+		}
 		if s == nil || s.phase != phaseWaiting && s.phase != phasePreparing {
 			continue
 		}
@@ -105,6 +109,9 @@ func (l *loop) expire(s *session) {
 	if s.on.tunnel {
 		l.close(s, cutTunnel)
 		return
+	}
+	if s.phase == phasePreparing && s.vec != nil && s.vec.multi != nil {
+		s.phase = phaseWaiting // what is being prepared has the transaction as it was
 	}
 	if p := s.pend; p != nil {
 		for i := p.head; i < len(p.q); i++ {

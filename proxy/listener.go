@@ -45,7 +45,7 @@ const rebind = time.Second
 func (on *listener) serve(ctx context.Context) {
 	said := time.Time{}
 	for ctx.Err() == nil {
-		lc := net.ListenConfig{KeepAlive: 60 * time.Second}
+		lc := net.ListenConfig{}
 		ln, err := lc.Listen(ctx, "tcp", on.cfg.Address)
 		if err == nil {
 			err = on.accept(ctx, ln.(*net.TCPListener))
@@ -125,7 +125,7 @@ func (on *listener) welcome(fd int) {
 		closeFD(fd)
 		return
 	}
-	setNoDelay(fd)
+	tune(fd)
 	l := p.loops[int(p.next.Add(1))%len(p.loops)]
 	if !l.post(func(l *loop) { l.open(fd, on) }) {
 		p.clients.Add(-1)

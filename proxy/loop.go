@@ -91,7 +91,7 @@ func newLoop(p *Proxy) (*loop, error) {
 	}
 	l.timer = time.AfterFunc(time.Hour, l.wake)
 	l.timer.Stop()
-	return l, poll.add(bell, 0)
+	return l, poll.addBell(bell)
 }
 
 // post hands the loop something to do. Safe from any goroutine; after the loop

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/config"
+	"holdfast/internal/redistest"
 )
 
 // held is the most that any session of the loop keeps of what was sent and of
@@ -208,7 +209,7 @@ func TestMemoryOfHeldClientsIsBounded(t *testing.T) {
 		cfg.Failover.FenceTimeout = config.Duration(patience)
 	})
 	var clients []*client
-	for range 8 {
+	for range 4 {
 		c := w.dial()
 		c.want(pong, "PING")
 		clients = append(clients, c)
@@ -225,5 +226,75 @@ func TestMemoryOfHeldClientsIsBounded(t *testing.T) {
 	}
 	if in, out := w.held(); in > 2<<20 || out > 0 {
 		t.Errorf("a held client costs %d and %d bytes", in, out)
+	}
+}
+
+// TestSlowReaderIsCarried: that it does not read just now is no reason to cut a
+// client when the master changes.
+func TestSlowReaderIsCarried(t *testing.T) {
+	const commands = 15000
+	one, two := realRedis(t), realRedis(t)
+	value := strings.Repeat("v", 1000)
+	for _, n := range []*redistest.Node{one, two} {
+		if _, err := n.Do(t.Context(), "SET", "k", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t, one.Addr)
+	c := w.dial()
+	c.send(strings.Repeat(line("GET k"), commands))
+	eventually(t, "the replies to stand", func() bool {
+		_, out := w.held()
+		return out > 1<<20
+	})
+	w.move(two.Addr)
+	for i := range commands {
+		if got, err := c.next(); got != bulk(value) {
+			t.Fatalf("reply %d: %q, %v; closed: %v", i, cropped(got), err, w.counters().Closed)
+		}
+	}
+	c.want(pong, "PING")
+}
+
+// TestNothingFollowsTheLastWord: after a protocol error, or QUIT, a client that
+// has yet to read what it is owed gets no more messages.
+func TestNothingFollowsTheLastWord(t *testing.T) {
+	for last, said := range map[string]string{
+		"-ERR Protocol error: invalid multibulk length\r\n": "*x\r\n",
+		ok: line("QUIT"),
+	} {
+		node := realRedis(t)
+		w := newWorld(t, node.Addr)
+		c, d := w.dial(), w.dial()
+		c.want(array(bulk("subscribe"), bulk("ch"), integer(1)), "SUBSCRIBE", "ch")
+		message := strings.Repeat("m", 50<<10)
+		owed := func() bool { _, out := w.held(); return out > smallBuffer }
+		eventually(t, "messages to stand", func() bool { d.ask("PUBLISH", "ch", message); return owed() })
+		c.send(said)
+		eventually(t, "it to be read", func() bool {
+			closing := false
+			w.onLoop(w.p.loops[0], func(l *loop) {
+				for _, slot := range l.slots {
+					closing = closing || slot.s != nil && slot.s.closing
+				}
+			})
+			return closing
+		})
+		for range 5 {
+			d.ask("PUBLISH", "ch", message)
+		}
+		for {
+			frame, err := c.next()
+			if err != nil {
+				t.Fatalf("%q never came: %v", last, err)
+			}
+			if frame == last {
+				break
+			}
+			if frame != array(bulk("message"), bulk("ch"), bulk(message)) {
+				t.Fatalf("received %q", cropped(frame))
+			}
+		}
+		c.expectEnd()
 	}
 }

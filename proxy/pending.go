@@ -28,10 +28,8 @@ type entry struct {
 type flag uint8
 
 const (
-	flagLarge   flag = 1 << iota // passed on by counting, never kept
-	flagAgain                    // known not to have been executed
-	flagBegun                    // the client has bytes of its reply
-	flagRefused                  // the answer that stands here is an error of ours
+	flagLarge flag = 1 << iota // passed on by counting, never kept
+	flagAgain                  // known not to have been executed
 )
 
 func (p *pending) empty() bool { return p.head == len(p.q) }
@@ -60,12 +58,12 @@ func (p *pending) grow(more []byte) {
 
 // room drops what is answered when that avoids a larger buffer.
 func (p *pending) room(n int) {
-	if p.off > 0 && len(p.log)+n > cap(p.log) {
+	if p.off > len(p.log)/2 && len(p.log)+n > cap(p.log) {
 		p.log = p.log[:copy(p.log, p.log[p.off:])]
 		p.sent -= p.off
 		p.off = 0
 	}
-	if p.head > 64 && len(p.q) == cap(p.q) {
+	if p.head > len(p.q)/2 && len(p.q) == cap(p.q) {
 		p.q = p.q[:copy(p.q, p.q[p.head:])]
 		p.pair -= p.head
 		p.head = 0

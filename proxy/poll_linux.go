@@ -82,6 +82,13 @@ func (p *poller) add(fd int, gen uint32) error {
 	return syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, fd, &ev)
 }
 
+// addBell watches the eventfd of a bell, which is always writable and says so at
+// each reading.
+func (p *poller) addBell(fd int) error {
+	ev := syscall.EpollEvent{Events: (syscall.EPOLLIN | -syscall.EPOLLET) & 0xffffffff, Fd: int32(fd)}
+	return syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, fd, &ev)
+}
+
 func (p *poller) close() { p.file.Close() }
 
 // rawRead reads from a non-blocking socket. RawSyscall: the call cannot block,
@@ -153,6 +160,12 @@ func closeFD(fd int) { syscall.Close(fd) }
 // shutdownWrite tells the peer that no more will come.
 func shutdownWrite(fd int) { syscall.Shutdown(fd, syscall.SHUT_WR) }
 
-// setNoDelay: with Nagle's algorithm a second reply waits for the client's
-// delayed acknowledgement.
-func setNoDelay(fd int) { syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1) }
+// tune: with Nagle's algorithm a second reply waits for the client's delayed
+// acknowledgement; without keepalives a client whose host is gone stays for ever.
+func tune(fd int) {
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1)
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 60)
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15)
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 4)
+}

@@ -28,6 +28,7 @@ type poller struct{}
 func newPoller() (*poller, error)               { return nil, errNotLinux }
 func (*poller) wait(bool) []event               { return nil }
 func (*poller) add(int, uint32) error           { return errNotLinux }
+func (*poller) addBell(int) error               { return errNotLinux }
 func (*poller) close()                          {}
 func newBell() (int, error)                     { return -1, errNotLinux }
 func ring(int)                                  {}
@@ -38,4 +39,4 @@ func rawRead(int, []byte) (int, syscall.Errno)  { return 0, syscall.ENOSYS }
 func rawWrite(int, []byte) (int, syscall.Errno) { return 0, syscall.ENOSYS }
 func closeFD(int)                               {}
 func shutdownWrite(int)                         {}
-func setNoDelay(int)                            {}
+func tune(int)                                  {}

@@ -85,7 +85,8 @@ func (l *loop) settledSpecial(u *upstream, e *entry, typ byte, frame []byte) boo
 	case kindSubscribe, kindUnsubscribe:
 		// Confirmations were dealt with before; this is an error.
 	case kindExec:
-		if s.vec != nil && !(typ == '-' && s.vec.multi == nil) {
+		// An error that is no EXECABORT, of arity say, leaves the transaction open.
+		if s.vec != nil && s.vec.multi != nil && (typ != '-' || bytes.HasPrefix(frame, []byte("-EXECABORT"))) {
 			s.unsure = !s.vec.executed(frame) || s.unsure
 		}
 	case kindAuth, kindHello, kindReset:
@@ -164,24 +165,30 @@ func (u *upstream) deny(l *loop, why string) {
 
 // settledNullExec: the DISCARD that stood in for an EXEC has been answered.
 func (l *loop) settledNullExec(s *session, e *entry, typ byte) {
-	s.vec.ended()
 	e.kind, e.want = kindAnswer, uint16(answerNull)
 	if typ == '-' {
-		e.want = uint16(answerNoMulti)
+		e.want = uint16(answerNoMulti) // and the WATCH stays lost
+		return
 	}
+	s.vec.ended()
 }
 
 // settledByReplica: after a node has refused one command for want of the role,
 // everything it answers on that connection only tells what was not executed.
 func (l *loop) settledByReplica(u *upstream, e *entry, frame []byte) {
 	p := u.s.pend
-	again := e.kind.resendable() || l.refusal(u.s, frame) ||
+	again := e.kind == kindMulti || e.kind.resendable() || l.refusal(u.s, frame) ||
 		bytes.HasPrefix(frame, []byte("+QUEUED")) || bytes.HasPrefix(frame, []byte("-EXECABORT")) ||
+		len(frame) > 0 && frame[0] == '-' && p.open(u.s.vec != nil && u.s.vec.multi != nil) ||
 		e.size > 0 && u.s.site.m.readOnly(p.command())
-	if !again {
+	p.setAside()
+	switch {
+	case again:
+	case e.kind == kindExec:
+		e.flag &^= flagAgain // it ran: carry settles its whole transaction
+	default:
 		e.kind, e.want = kindAnswer, uint16(answerUncertain)
 	}
-	p.setAside()
 }
 
 // refusal tells whether an error means that the command was not executed

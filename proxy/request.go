@@ -40,6 +40,9 @@ func (l *loop) forward(s *session) {
 	if u := s.up; u != nil && u.leaving && l.drained(u) {
 		l.leave(s)
 	}
+	if s.phase == phaseWaiting || s.phase == phasePreparing {
+		l.startWaiting(s)
+	}
 }
 
 // take deals with one complete request; false: it has to wait, or the session
@@ -137,7 +140,7 @@ func (l *loop) admit(s *session, frame []byte) bool {
 		s.accepted()
 		s.vec.shed(k)
 		l.answer(s, answerExpired)
-		return true
+		return s.phase != phaseClosed
 	case s.phase != phaseAttached || !s.up.usable():
 		if s.phase == phaseIdle {
 			l.need(s)
@@ -228,7 +231,7 @@ func (l *loop) admitReply(s *session, frame []byte) (done, ok bool) {
 	if len(args) != 3 || !is(args[1], "reply") {
 		return false, false
 	}
-	if s.pend != nil && !s.mute {
+	if s.pend != nil {
 		s.stalled = true
 		return true, false
 	}
@@ -309,6 +312,9 @@ func (l *loop) refuseProtocol(s *session, err error) {
 }
 
 func (l *loop) endProtocol(s *session) {
+	if s.closing {
+		return
+	}
 	s.accepted()
 	s.site.count.refuse(refusedProtocol)
 	text := "-ERR " + s.failed.Error() + "\r\n"

@@ -26,6 +26,7 @@ type session struct {
 
 	waitingSince time.Time // since when a command of its waits for an upstream; zero: none does
 	notBefore    time.Time // it may not try another upstream before
+	turn         uint32    // of the order that is being prepared for it
 	tries        int       // upstreams in a row that answered it nothing but refusals
 	weight       int       // bytes counted in loop.heldBytes
 
@@ -195,6 +196,10 @@ func (l *loop) read(s *session, toEnd bool) {
 				l.need(s)
 			case phaseWaiting, phasePreparing:
 				l.startWaiting(s)
+			case phaseAttached:
+				if s.up.superseded && !s.on.tunnel && l.drained(s.up) {
+					l.leave(s)
+				}
 			}
 			return
 		}
@@ -253,6 +258,9 @@ func (l *loop) clientEOF(s *session) {
 
 // send gives bytes to the client, in order. False: the session is closed.
 func (l *loop) send(s *session, p []byte) bool {
+	if s.phase == phaseClosed {
+		return false // its descriptor may be another's by now
+	}
 	if len(p) == 0 {
 		return true
 	}
@@ -296,6 +304,10 @@ func (l *loop) flushClient(s *session) bool {
 
 // finish closes the session once everything it is owed has been written.
 func (l *loop) finish(s *session, why cut) {
+	if s.closing {
+		return
+	}
+	l.detach(s) // nothing may come behind the last word
 	s.closing, s.leaving = true, why
 	if len(s.out) == 0 {
 		l.close(s, why)

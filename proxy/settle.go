@@ -1,22 +1,25 @@
 package proxy
 
+import "slices"
+
 // lost ends an upstream whose connection has gone and settles what was under
 // way on it.
 func (l *loop) lost(u *upstream, why string) {
 	s := u.s
-	if !u.superseded && !u.throttled {
+	gaveUp := u.throttled && !u.superseded
+	if !u.superseded && !gaveUp {
 		s.site.m.tracker.Doubt(u.view, why)
 		l.log.Debug().Str("master", s.site.m.name).Str("node", u.view.Master).Str("why", why).Msg("upstream lost")
 	}
 	s.site.count.add(statUpstreamsLost, 1)
 	switch {
+	case s.on.tunnel && u.superseded:
+		l.finish(s, cutTunnel)
 	case s.on.tunnel, s.eof && s.failed == nil:
-		l.detach(s)
 		l.finish(s, cutNone)
-	case u.throttled:
+	case gaveUp:
 		// We had stopped reading for this client, and Redis has given up on it,
 		// as it would have on a direct connection (client-output-buffer-limit).
-		l.detach(s)
 		l.finish(s, cutSlow)
 	default:
 		if !u.superseded {
@@ -86,6 +89,9 @@ func (l *loop) carry(s *session) cut {
 		return cutNone
 	}
 	states := old.transactions(v != nil && v.multi != nil)
+	if v != nil && slices.Contains(states, txExecuting) {
+		v.watching, v.broken = false, false // EXEC ends a WATCH, whatever comes of it
+	}
 	fresh := l.spare.getPending()
 	at := old.off
 	wrote := false // a write goes to the next upstream
@@ -152,6 +158,13 @@ func (p *pending) transactions(open bool) []txState {
 	return states
 }
 
+// open tells whether the next reply belongs into a transaction, in which an error
+// means that the command was not queued.
+func (p *pending) open(before bool) bool {
+	states := p.transactions(before)
+	return p.pair-p.head < len(states) && states[p.pair-p.head] != txOutside
+}
+
 // carryOne settles one command; sent tells whether it has left whole.
 func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool, state txState) {
 	want, refused := e.want, e.flag&flagAgain != 0
@@ -171,23 +184,26 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 		to.push(e, cmd)
 	}
 	switch {
-	case e.kind == kindAnswer, e.kind == kindPoison:
+	case e.kind == kindAnswer:
+		e.want = want
+		to.push(e, nil) // its command, if it was one, is never sent again
+	case e.kind == kindPoison:
 		e.want = want
 		to.push(e, cmd)
 	case e.kind == kindProve:
 		s.solo = false
-	case e.flag&flagLarge != 0 && !sent:
+	case e.kind == kindSilent && (e.flag&flagLarge != 0 || sent && !refused):
+		s.site.count.add(statAnswered, 1) // nobody awaits a reply
+	case e.flag&flagLarge != 0 && (!sent || refused):
 		give(answerTooLarge)
-	case e.flag&flagLarge != 0 && e.kind != kindSilent:
+	case e.flag&flagLarge != 0 || state == txExecuting:
 		give(answerUncertain)
 	case e.kind == kindExec && s.vec != nil && s.vec.broken && (!sent || refused):
 		e.kind = kindNullExec
 		again(discard)
 	case !sent || refused:
 		again(cmd)
-	case e.kind == kindSilent:
-		s.site.count.add(statAnswered, 1) // nobody awaits a reply
-	case state == txExecuting || len(cmd) == 0:
+	case len(cmd) == 0:
 		give(answerUncertain)
 	case s.tries > maxTries:
 		// It alone may be what ends the connections; those behind it go again.
@@ -196,11 +212,13 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 	case state == txQueued || e.kind.resendable():
 		again(cmd)
 	default:
-		if rest := s.site.m.reissue(cmd, l.now.Sub(s.sentAt)); rest != nil && !s.gone {
+		rest := s.site.m.reissue(cmd, l.now.Sub(s.sentAt))
+		switch {
+		case rest != nil && !s.gone:
 			again(rest)
-		} else if s.site.m.readOnly(cmd) {
+		case s.site.m.readOnly(cmd):
 			again(cmd)
-		} else {
+		default:
 			give(answerUncertain)
 		}
 	}
@@ -225,6 +243,9 @@ func (l *loop) inTurn(s *session) bool {
 		}
 	}
 	l.releasePending(s)
+	if !s.waitingSince.IsZero() && (s.phase == phaseAttached || s.phase == phaseIdle) {
+		l.waited(s) // what waited was answered by us
+	}
 	return l.quiet(s)
 }
 
@@ -271,7 +292,7 @@ func (l *loop) settle(u *upstream) {
 func (l *loop) drained(u *upstream) bool {
 	p := u.s.pend
 	due := p != nil && p.sentWhole()
-	return !due && u.tail == tailHeld && len(u.in) == 0 && (u.leaving || !u.s.vec.listens())
+	return !due && u.tail == tailHeld && len(u.in) == 0 && (u.leaving || !u.s.vec.listens() || p != nil || u.s.more)
 }
 
 // proveRole asks the node for its role on a connection that could not be asked

@@ -142,13 +142,12 @@ func (m *master) introduce(v *sentinel.View, h *handshake) error {
 	if err != nil {
 		return err
 	}
-	if reply[0] == '-' {
-		return nil
-	}
 	if err := h.replay([]step{m.scripts.load()}); err != nil {
 		return err
 	}
-	m.table.Store(parseTable(v, reply))
+	if reply[0] != '-' {
+		m.table.Store(parseTable(v, reply))
+	}
 	return nil
 }
 

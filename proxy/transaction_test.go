@@ -233,6 +233,25 @@ func TestRefusedTransactionIsSentAgainWhole(t *testing.T) {
 	}
 }
 
+// TestTransactionBehindARefusal: it was begun on the replica already, and begins
+// again on the new master, whole.
+func TestTransactionBehindARefusal(t *testing.T) {
+	w, a, b := twoTransactionalNodes(t)
+	c := w.dial()
+	c.want(pong, "PING")
+	a.Change(func(st *redistest.NodeState) { st.Role = "slave" })
+	a.Handle("SET", redistest.Error("READONLY You can't write against a read only replica."))
+	a.Handle("EXEC", redistest.Error("EXECABORT Transaction discarded because of previous errors."))
+	c.send(lines("SET k 0", "MULTI", "GET k", "SET k 1", "EXEC", "SELECT 0", "MULTI", "GET k"))
+	w.believe("doubt", func(v *sentinel.View) bool { return v.State == sentinel.Doubt })
+	w.move(b.Addr())
+	c.expect(ok, ok, queued, queued, array(ok, ok), ok, ok, queued)
+	c.want(array(ok), "EXEC")
+	if got := heard(b); !slices.Equal(got, []string{"SET k 0", "MULTI", "GET k", "SET k 1", "EXEC", "SELECT 0", "MULTI", "GET k", "EXEC"}) {
+		t.Errorf("the new master received %q", got)
+	}
+}
+
 // TestExecRefusedByAReplicaIsSentAgain: the whole transaction had been queued
 // when the node lost its role; EXEC itself names the reason then.
 func TestExecRefusedByAReplicaIsSentAgain(t *testing.T) {
@@ -371,4 +390,50 @@ func TestTransactionStates(t *testing.T) {
 			t.Errorf("%s, open %v: %v, not %v", tc.kinds, tc.open, got, tc.want)
 		}
 	}
+}
+
+// TestWatchEndsWithAnUncertainExec: whatever became of it, EXEC ends the WATCH,
+// and the next transaction has nothing to do with it.
+func TestWatchEndsWithAnUncertainExec(t *testing.T) {
+	w, a, b := twoTransactionalNodes(t)
+	c := w.dial()
+	c.want(ok, "WATCH", "k")
+	a.Handle("MULTI", redistest.Hang)
+	c.send(lines("MULTI", "SET k 1", "EXEC"))
+	w.await(a, "MULTI")
+	w.move(b.Addr())
+	for range 3 {
+		c.expectPrefix("-UNCERTAIN ")
+	}
+	c.send(lines("MULTI", "SET k 2", "EXEC"))
+	c.expect(ok, queued, array(ok))
+}
+
+// TestExecWithoutMultiKeepsTheLostWatch: it is an error that changes nothing.
+func TestExecWithoutMultiKeepsTheLostWatch(t *testing.T) {
+	w, _, b := twoTransactionalNodes(t)
+	c := w.dial()
+	c.want(ok, "WATCH", "k")
+	w.move(b.Addr())
+	c.want("-ERR EXEC without MULTI\r\n", "EXEC")
+	c.send(lines("MULTI", "SET k 1", "EXEC"))
+	c.expect(ok, queued, "*-1\r\n")
+}
+
+// TestErrorInARefusedTransactionAbortsIt: beside the refusal there was a mistake
+// of the client's own, and nothing of such a transaction runs anywhere.
+func TestErrorInARefusedTransactionAbortsIt(t *testing.T) {
+	w, a, b := twoTransactionalNodes(t)
+	c := w.dial()
+	c.want(ok, "MULTI")
+	a.Change(func(st *redistest.NodeState) { st.Role = "slave" })
+	a.Handle("SET", redistest.Error("READONLY You can't write against a read only replica."))
+	a.Handle("EXEC", redistest.Error("EXECABORT Transaction discarded because of previous errors."))
+	c.send(lines("SET k 1", "HOLDFAST.QUEUE.NOT.KEPT", "EXEC", "GET k")) // the second is unknown to both
+	w.believe("doubt", func(v *sentinel.View) bool { return v.State == sentinel.Doubt })
+	w.move(b.Addr())
+	c.expect(queued)
+	c.expectPrefix("-")
+	c.expectPrefix("-EXECABORT ")
+	c.expect("$-1\r\n")
 }

@@ -172,6 +172,9 @@ func (l *loop) replies(u *upstream, buf []byte, at int) {
 				return
 			}
 			run = at
+			if s.up != u {
+				return
+			}
 		}
 	}
 	if l.rest(u, buf, run, pos) {
@@ -204,6 +207,5 @@ func (l *loop) begin(u *upstream, part []byte) tail {
 	case u.refusing || p == nil || p.waiting() == nil:
 		return tailDropped
 	}
-	p.waiting().flag |= flagBegun
 	return tailPaired
 }
