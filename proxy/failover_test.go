@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/config"
@@ -112,6 +113,7 @@ func TestNothingIsWrittenBetweenAViewAndItsLetter(t *testing.T) {
 	for _, mode := range []config.Mode{config.Dedicated, config.Tunnel} {
 		t.Run(string(mode), func(t *testing.T) {
 			w, a, b := twoNodes(t, func(cfg *config.Config) { cfg.Listeners[0].Mode = mode })
+			others := a.Conns()
 			c := w.dial()
 			c.want(ok, "SET", "k", "1")
 			entered, moved, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -120,7 +122,7 @@ func TestNothingIsWrittenBetweenAViewAndItsLetter(t *testing.T) {
 				<-moved
 				for _, slot := range l.slots {
 					if slot.s != nil {
-						l.clientEvent(slot.s, evRead)
+						l.clientEvent(slot.s, syscall.EPOLLIN)
 					}
 				}
 				close(done)
@@ -135,6 +137,7 @@ func TestNothingIsWrittenBetweenAViewAndItsLetter(t *testing.T) {
 			} else {
 				c.expect(ok)
 			}
+			eventually(t, "the old master to have read it all", func() bool { return a.Conns() <= others })
 			if got := heard(a); !slices.Equal(got, []string{"SET k 1"}) {
 				t.Errorf("the old master received %q", got)
 			}
