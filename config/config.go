@@ -81,9 +81,10 @@ const (
 
 // Failover says what happens around a change of master.
 type Failover struct {
-	Release       Release  `yaml:"release"`
-	FenceTimeout  Duration `yaml:"fence_timeout"`  // a fence without a promotion ends after this
-	RequireQuorum bool     `yaml:"require_quorum"` // fence as soon as fewer than a quorum of Sentinels answer
+	Release         Release  `yaml:"release"`
+	FenceTimeout    Duration `yaml:"fence_timeout"`     // a fence without a promotion ends after this
+	RequireQuorum   bool     `yaml:"require_quorum"`    // fence as soon as fewer than a quorum of Sentinels answer
+	DemoteOldMaster bool     `yaml:"demote_old_master"` // make an old master that still claims its role a replica, instead of waiting for Sentinel
 }
 
 // Limits bounds memory and descriptors.

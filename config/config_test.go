@@ -144,7 +144,7 @@ listeners:
   - {address: "127.0.0.1:0", master: two, mode: tunnel}
   - {address: "127.0.0.1:0", master: two, redis: {password: "true"}, password: x}
 hold: {max_wait: 0, max_bytes: 1MB}
-failover: {release: promoted, fence_timeout: 1m, require_quorum: true}
+failover: {release: promoted, fence_timeout: 1m, require_quorum: true, demote_old_master: true}
 limits: {max_clients: 7, client_buffer: 65536, replay_bytes: 64KiB, loops: 2}
 drain: {timeout: 0s}
 health: {address: ""}
@@ -169,7 +169,7 @@ log: {level: debug, format: console}
 			{Address: "127.0.0.1:0", Master: "two", Role: "master", Mode: Dedicated, Redis: Login{Password: "true"}, Password: "x"},
 		},
 		Hold:     Hold{MaxBytes: 1000000},
-		Failover: Failover{Release: Promoted, FenceTimeout: 60 * second, RequireQuorum: true},
+		Failover: Failover{Release: Promoted, FenceTimeout: 60 * second, RequireQuorum: true, DemoteOldMaster: true},
 		Limits:   Limits{MaxClients: 7, ClientBuffer: 64 << 10, ReplayBytes: 64 << 10, Loops: 2},
 		Log:      Log{Level: "debug", Format: "console"},
 	}

@@ -1,7 +1,8 @@
 // Package health shows what the floors below know: probes for machines, metrics
 // for graphs, a status for scripts and a page for people.
 //
-// It changes nothing and decides nothing. Everything it shows comes from
+// It decides nothing, and changes nothing but on the one request for a switchover,
+// which it passes on. Everything it shows comes from
 // snapshots, so a slow or hostile reader costs the data path nothing; how many
 // there are, how long they take and how much they send is bounded. It answers
 // from the first moment of the process to the last, and never ends it: an
@@ -14,6 +15,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +40,9 @@ type Below struct {
 	// Alive returns once every loop has answered, with an error if one does not
 	// before the context ends. It may block that long.
 	Alive func(context.Context) error
+	// Switchover runs one and returns when it is over and what it changed is put
+	// back. It is given no Drain.
+	Switchover func(context.Context, sentinel.Switchover) error
 }
 
 // Server answers on health.address.
@@ -49,7 +54,9 @@ type Server struct {
 	since   time.Time
 	routes  http.Handler
 	conns   atomic.Int64
-	bound   atomic.Pointer[string] // the address while it listens
+
+	switching sync.WaitGroup         // switchovers under way; Run waits for them
+	bound     atomic.Pointer[string] // the address while it listens
 }
 
 // New makes a server for address. It opens nothing yet.
@@ -61,6 +68,7 @@ func New(address string, build Build, below Below, log zerolog.Logger) *Server {
 	mux.HandleFunc("GET /status", s.serveStatus)
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("POST /switchover", s.switchover)
 	s.routes = mux
 	return s
 }
@@ -79,6 +87,7 @@ const (
 
 // Run answers until ctx ends, and returns when nothing of it is left.
 func (s *Server) Run(ctx context.Context) {
+	defer s.switching.Wait()
 	var said time.Time
 	for {
 		err := s.listen(ctx)
@@ -110,6 +119,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.log.Info().Str("address", addr).Msg("probes, metrics and status are served")
 	server := &http.Server{
 		Handler:        s.routes,
+		BaseContext:    within(ctx),
 		ReadTimeout:    exchangeTime,
 		WriteTimeout:   exchangeTime,
 		IdleTimeout:    idleTime,

@@ -176,6 +176,8 @@ func (out sink) failovers(m sentinel.MasterStats) {
 	out.counter("failovers_total", "Times that another master took over.", m.Moves, name...)
 	out.counter("interruptions_total", "Times that the master stopped being served and was served again.", m.Interruptions, name...)
 	out.counter("master_restarts_total", "Times that the master came back with another run id without a failover.", m.Reboots, name...)
+	out.counter("old_masters_demoted_total", "Old masters that were told to be replicas (failover.demote_old_master).", m.Demotions, name...)
+	out.counter("old_masters_undemoted_total", "Attempts at it that failed.", m.Undemoted, name...)
 	out.counter("master_data_losses_total", "Of these restarts, those with an older or empty data set.", m.Losses, name...)
 	if len(m.Failovers) == 0 {
 		return

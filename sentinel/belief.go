@@ -25,9 +25,11 @@ type configuration struct {
 // counts once.
 type witness struct {
 	member
-	report    report // the last one, zero before the first
-	announced uint64 // the epoch of its last +new-epoch
-	trying    uint64 // the epoch of its last +try-failover for this master; 0 if that was missed
+	report    report    // the last one, zero before the first
+	announced uint64    // the epoch of its last +new-epoch
+	trying    uint64    // the epoch of its last +try-failover for this master; 0 if that was missed
+	warned    time.Time // when it last said that it was elected, if that puts up no fence yet
+	owing     time.Time // since when it owes an answer that is overdue; zero: it does not
 }
 
 // key tells Sentinels apart.
@@ -62,7 +64,7 @@ func (m *machine) report(now time.Time, r report) {
 	if w == nil || r.asked.Before(w.report.asked) {
 		return
 	}
-	w.id, w.report = r.id, r
+	w.id, w.report, w.owing = r.id, r, time.Time{}
 	if !r.unknown {
 		m.noteDemotions(r)
 		m.weigh()
@@ -72,10 +74,27 @@ func (m *machine) report(now time.Time, r report) {
 	m.decide()
 }
 
+// miss takes in that a Sentinel has not answered what it was asked then, not yet or
+// not at all. That is no reason to disbelieve it. But the others are asked too, and
+// with fewer than a quorum that answers at once, the master is looked at closely.
+func (m *machine) miss(now time.Time, via string, asked time.Time) {
+	m.at(now)
+	w := m.witnesses[via]
+	if w == nil || !w.report.asked.Before(asked) {
+		return
+	}
+	if w.owing.IsZero() {
+		w.owing = asked
+		m.wantPoll = true
+	}
+	m.decide()
+}
+
 // bench is who has a say now.
 type bench struct {
 	known   int      // Sentinels of this master, dead ones too: Sentinel itself never forgets them
 	sighted []report // of each that has answered lately, its last report
+	prompt  int      // of those, the ones that owe no answer
 	quorum  int      // Sentinels needed to elect a failover's leader: the quorum, or the majority if that is more
 }
 
@@ -105,7 +124,8 @@ func (m *machine) bench() bench {
 	var b bench
 	strangers := make(map[string]bool) // named by others, and not watched yet
 	for _, key := range slices.Sorted(maps.Keys(last)) {
-		r := last[key].report
+		w := last[key]
+		r := w.report
 		if r.unknown {
 			continue
 		}
@@ -115,6 +135,9 @@ func (m *machine) bench() bench {
 			continue
 		}
 		b.sighted = append(b.sighted, r)
+		if w.owing.IsZero() {
+			b.prompt++
+		}
 		for _, peer := range r.peers {
 			if m.witnesses[peer.addr] == nil && last[peer.id] == nil {
 				strangers[cmp.Or(peer.id, peer.addr)] = true

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"holdfast/config"
 )
 
 // event is one message that a Sentinel published. It saves time, nothing more:
@@ -78,6 +80,15 @@ func decisive(stage string) bool {
 // say +switch-master as soon as they hear of the first.
 func (e event) switches() bool {
 	return e.kind == "+promoted-slave" || e.kind == "+switch-master"
+}
+
+// early says whether the fence can wait although the stage is decisive. The leader
+// says +selected-slave one tick of its timer (50 to 100 ms) after it was elected,
+// and promotes that replica one tick later still: a fence at +selected-slave loses
+// nothing either. With release: confirmed everybody waits for a second anyway, and
+// the fence goes up as soon as there is reason.
+func (r rules) early(stage string) bool {
+	return r.release == config.Promoted && stage == "select_slave"
 }
 
 // aborts says whether the event ends a failover that promoted nobody.

@@ -1,6 +1,10 @@
 package sentinel
 
-import "testing"
+import (
+	"testing"
+
+	"holdfast/config"
+)
 
 func TestParse(t *testing.T) {
 	for _, c := range []struct {
@@ -56,6 +60,25 @@ func TestEventStages(t *testing.T) {
 	} {
 		if got := decisive(event{kind: kind}.stage()); got != want {
 			t.Errorf("%s fences: %v", kind, got)
+		}
+	}
+}
+
+// TestEarlyStages: what still can be waited for, and only with release: promoted.
+func TestEarlyStages(t *testing.T) {
+	for kind, want := range map[string]bool{
+		"+elected-leader":                    true,
+		"+failover-state-select-slave":       true,
+		"+selected-slave":                    false,
+		"+failover-state-send-slaveof-noone": false,
+		"+failover-state-wait-promotion":     false,
+	} {
+		stage := event{kind: kind}.stage()
+		if got := (rules{release: config.Promoted}).early(stage); got != want {
+			t.Errorf("promoted: %s is early: %v", kind, got)
+		}
+		if (rules{release: config.Confirmed}).early(stage) {
+			t.Errorf("confirmed: %s is early", kind)
 		}
 	}
 }

@@ -399,7 +399,9 @@ func TestMinority(t *testing.T) {
 	if fence.State != Fenced || fence.Master != old.Addr {
 		t.Errorf("%+v", fence)
 	}
-	t.Log(fence.Reason)
+	if !strings.Contains(fence.Reason, "in time") {
+		t.Errorf("fenced when the Sentinels were given up, and not when their answers were overdue: %s", fence.Reason)
+	}
 	if _, err := c.AwaitMaster(ctx, func(n *redistest.Node) bool { return n != old }); err != nil {
 		t.Fatal(err)
 	}

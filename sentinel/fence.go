@@ -90,6 +90,9 @@ func (m *machine) hear(now time.Time, e event) {
 		return // forgotten meanwhile
 	}
 	m.wantPoll = true
+	if !e.heard.Before(w.owing) {
+		w.owing = time.Time{}
+	}
 	switch {
 	case e.kind == subscribed:
 		w.announced, w.trying = 0, 0 // what was said meanwhile is lost
@@ -99,6 +102,8 @@ func (m *machine) hear(now time.Time, e event) {
 		// sentinelStartFailover says +new-epoch just before: that is the epoch of the
 		// configuration that this failover will end with.
 		w.trying = w.announced
+	case m.rules.early(e.stage()):
+		w.warned = e.heard
 	case decisive(e.stage()):
 		candidate := ""
 		if e.about == "slave" {
@@ -109,6 +114,7 @@ func (m *machine) hear(now time.Time, e event) {
 		m.switching(w, e)
 	case e.aborts():
 		delete(m.fences, e.id)
+		m.order = order{} // what it was for has come to nothing
 	case e.urgent() && e.node == m.addr:
 		m.pressed = now
 	}
@@ -135,16 +141,38 @@ func (m *machine) switching(w *witness, e event) {
 // failover, which is how a failover is noticed, and its end, when the events are
 // lost.
 func (m *machine) follow(r report) {
-	f := m.fences[r.id]
+	f, w := m.fences[r.id], m.witnesses[r.via]
 	switch {
+	case f == nil && m.rules.early(r.stage) && w.isWarning(r.asked):
+		// its events arrive: the next one comes in time
 	case decisive(r.stage) && f == nil && r.asked.After(m.adopted):
-		m.raise(r.id, r.asked, 0, r.candidate(), fmt.Sprintf("%s leads a failover: failover-state %s", m.witnesses[r.via], r.stage))
+		m.raise(r.id, r.asked, 0, r.candidate(), fmt.Sprintf("%s leads a failover: failover-state %s", w, r.stage))
 		m.wantPoll = true
 	case decisive(r.stage) && f != nil:
 		f.choose(r.candidate(), m.now)
 	case !decisive(r.stage) && f != nil && r.asked.After(f.raised):
 		delete(m.fences, r.id)
 	}
+}
+
+// notice is how long after a leader's election its +selected-slave is awaited
+// before the polls have to show it: more than two of its ticks.
+const notice = 250 * time.Millisecond
+
+// isWarning says whether at this moment the Sentinel's next event is to put the
+// fence up.
+func (w *witness) isWarning(at time.Time) bool {
+	return !w.warned.IsZero() && at.Sub(w.warned) < notice
+}
+
+// warned says whether a fence is about to go up.
+func (m *machine) warned() bool {
+	for _, w := range m.witnesses {
+		if w.isWarning(m.now) {
+			return true
+		}
+	}
+	return false
 }
 
 // expire spends the fences whose time has ended.

@@ -8,8 +8,8 @@
 //     none, Proven is false and the second half is left to the clients' own logins.)
 //   - Newer epochs beat older ones. An older one is believed only by a majority of
 //     the known Sentinels, dead ones counted.
-//   - From the moment that a failover's leader is elected, the old master is not
-//     served; and not after the failover either, whatever it says about itself, until
+//   - From the moment that a failover's leader has selected a replica, at the
+//     latest, which is before it promotes it, the old master is not served; and not after the failover either, whatever it says about itself, until
 //     it has been seen as a replica and is named again, or a majority names it.
 //   - Losing sight of Sentinels stops nothing, unless the master has lost its
 //     replicas too.
@@ -25,6 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"holdfast/config"
@@ -50,6 +51,7 @@ func New(s config.Sentinel, f config.Failover, masters map[string]config.Login, 
 }
 
 func newGroup(s config.Sentinel, f config.Failover, masters map[string]config.Login, log zerolog.Logger, o outside) *Group {
+	redis.SetLogger(library{log})
 	g := &Group{
 		conf: s, log: log, outside: o,
 		book:      newBook(s.AddressMap, systemLookup),
@@ -59,12 +61,13 @@ func newGroup(s config.Sentinel, f config.Failover, masters map[string]config.Lo
 	}
 	g.watchers.Store(new([]*watcher))
 	r := rules{
-		release: f.Release, fenceTimeout: time.Duration(f.FenceTimeout), requireQuorum: f.RequireQuorum,
+		release: f.Release, fenceTimeout: time.Duration(f.FenceTimeout), requireQuorum: f.RequireQuorum, demote: f.DemoteOldMaster,
 		pollInterval: time.Duration(s.PollInterval), timeout: time.Duration(s.Timeout),
 	}
 	for name, login := range masters {
 		p := prober{outside: o, login: login, timeout: r.timeout}
-		g.trackers[name] = newTracker(name, r, p.ask, g.pollNow, log)
+		g.trackers[name] = newTracker(name, r, p.ask, p.demote, g.pollNow, log)
+		g.trackers[name].prober = p
 	}
 	return g
 }

@@ -14,6 +14,7 @@ type rules struct {
 	release       config.Release
 	fenceTimeout  time.Duration
 	requireQuorum bool
+	demote        bool // old masters, see demotion
 	pollInterval  time.Duration
 	timeout       time.Duration
 }
@@ -42,6 +43,7 @@ type machine struct {
 	// Who says what.
 	witnesses  map[string]*witness // by the address they are watched at
 	fences     map[string]*fence   // by the id of the Sentinel that leads the failover
+	order      order               // an operator's fence, zero: none
 	firstHeard time.Time           // when the first report came
 
 	// What is believed.
@@ -115,17 +117,18 @@ func (m *machine) outdated(b bench) bool {
 	return !m.stalled.IsZero()
 }
 
-// pollEager is the pace of polls while a fence is up: should the events be lost,
-// the outcome of the failover is not to wait for the usual poll.
+// pollEager is the pace of polls while a fence is up or about to go up: should the
+// events be lost, the outcome of the failover is not to wait for the usual poll.
 const pollEager = 100 * time.Millisecond
 
 // tick lets time pass. It is due at next, or at any other time.
 func (m *machine) tick(now time.Time) {
 	m.at(now)
 	m.expire()
+	m.expireOrder()
 	m.weigh()
 	m.decide()
-	if m.fence() != nil && !now.Before(m.polled.Add(pollEager)) {
+	if (m.fence() != nil || m.warned()) && !now.Before(m.polled.Add(pollEager)) {
 		m.wantPoll = true
 	}
 }
@@ -150,8 +153,12 @@ func (m *machine) next() time.Time {
 	for _, f := range m.fences {
 		due(f.ends)
 	}
-	if m.fence() != nil {
+	due(m.order.ends)
+	if m.fence() != nil || m.warned() {
 		due(m.polled.Add(pollEager))
+	}
+	if d, at := m.demotion(); d.old != "" {
+		due(at)
 	}
 	for _, w := range m.witnesses {
 		due(w.report.heard.Add(m.rules.sight()))
@@ -190,6 +197,8 @@ func (m *machine) decide() {
 		m.becomeFenced(f.why)
 	case cut != "":
 		m.becomeFenced(cut)
+	case m.ordered() != "":
+		m.becomeFenced(m.ordered())
 	case m.outdated(b):
 		m.becomeDoubt("this process stood still, and what it knows is as old")
 
@@ -299,6 +308,10 @@ type departure struct {
 	epoch   uint64 // under which the other was named
 	demoted bool   // a Sentinel that knows this has since seen it as a replica
 	at      time.Time
+
+	told  bool      // to be a replica, or found to be one
+	tries int       // to tell it
+	tried time.Time // the last of them
 }
 
 // mostDepartures bounds what is remembered; the oldest is forgotten first.

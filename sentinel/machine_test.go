@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -59,6 +60,9 @@ type judge struct {
 	m         *machine
 	now       time.Time
 	sentinels int
+	order     order
+	owing     map[string]bool   // whose answer is overdue
+	usual     map[string]int    // of each node, the most replicas that it ever had
 	said      map[string]report // the last of each Sentinel
 	proved    map[string]proof  // the last of each node
 	left      map[string]uint64 // masters that were left, and for which epoch
@@ -74,6 +78,7 @@ func playBytes(t *testing.T, data []byte) {
 	b := choices(data)
 	j := &judge{
 		t: t, now: time.Unix(1e9, 0), sentinels: 1 + b.upTo(5),
+		owing: make(map[string]bool), usual: make(map[string]int),
 		said: make(map[string]report), proved: make(map[string]proof),
 		left: make(map[string]uint64), demoted: make(map[string]bool),
 	}
@@ -84,6 +89,7 @@ func playBytes(t *testing.T, data []byte) {
 	if b.upTo(2) == 0 {
 		r.release = config.Promoted
 	}
+	r.demote = b.upTo(2) == 0
 	j.m = newMachine("mymaster", r, j.now)
 	j.last = j.m.view
 	var members []member
@@ -108,7 +114,19 @@ func playBytes(t *testing.T, data []byte) {
 func (j *judge) input(b *choices) {
 	id := fmt.Sprintf("s%d", b.upTo(j.sentinels))
 	node := nodeAddr(b.upTo(3))
-	switch b.upTo(8) {
+	switch b.upTo(10) {
+	case 9:
+		o := order{}
+		if b.upTo(2) == 0 {
+			o = order{addr: j.m.addr, ends: j.now.Add(time.Second)}
+		}
+		j.order = o
+		j.note("order %+v", o)
+		j.m.obey(j.now, o)
+	case 8:
+		j.owing[id] = true
+		j.note("%s is overdue", id)
+		j.m.miss(j.now, id, j.now)
 	case 0, 1, 2:
 		j.report(b, id, node)
 	case 3, 4:
@@ -122,14 +140,27 @@ func (j *judge) input(b *choices) {
 		if e.kind == "+new-epoch" {
 			e.epoch = j.m.epoch + uint64(b.upTo(3))
 		}
+		delete(j.owing, id)
+		if e.aborts() {
+			j.order = order{}
+		}
 		j.note("event %s %s %s %d", id, e.kind, node, e.epoch)
 		j.m.hear(j.now, e)
-		if trying := j.m.witnesses[id].trying; decisive(e.stage()) && e.node != j.m.addr && (trying == 0 || trying > j.m.epoch) {
+		if trying := j.m.witnesses[id].trying; decisive(e.stage()) && !j.m.rules.early(e.stage()) && e.node != j.m.addr && (trying == 0 || trying > j.m.epoch) {
 			if j.m.view.Serving() {
 				j.t.Errorf("serves through %s", e.kind)
 			}
 		}
 	case 7:
+		if d, at := j.m.demotion(); d.old != "" && !at.After(j.now) {
+			out := demoted{demotion: d, told: b.upTo(2) == 0}
+			if !out.told && b.upTo(2) == 0 {
+				out.err = errors.New("refused")
+			}
+			j.note("told %+v", out)
+			j.m.told(j.now, out)
+			return
+		}
 		j.note("doubt")
 		j.m.doubt(j.now, j.m.view.Seq)
 		j.m.tick(j.now)
@@ -163,6 +194,7 @@ func (j *judge) report(b *choices, id, node string) {
 		}
 	}
 	j.said[id] = r
+	delete(j.owing, id)
 	if !r.unknown {
 		for _, s := range r.replicas {
 			if e, ok := j.left[s.Address]; ok && r.epoch >= e && s.Role == "slave" && s.Master == r.addr {
@@ -182,6 +214,8 @@ func (j *judge) probe(b *choices) {
 	}
 	v := []verdict{isMaster, isMaster, isMaster, isReplica, isLoading, isLocked, isMute, isSilent, isGone}[b.upTo(9)]
 	p := proof{addr: addr, asked: j.now.Add(-time.Millisecond), heard: j.now, verdict: v, why: v.String(), attached: b.upTo(3)}
+	p.prompt = b.upTo(p.attached + 1)
+	j.usual[addr] = max(j.usual[addr], p.attached)
 	if v == isMaster {
 		p.runID = fmt.Sprint("run", b.upTo(2))
 	}
@@ -226,8 +260,62 @@ func (j *judge) check() {
 	if n, known := j.votes(v.Master, 0, true); n > known/2 {
 		delete(j.left, v.Master) // a majority took us back
 	}
+	if v.State == Fenced && last.State != Fenced && j.m.fence() == nil && j.m.ordered() == "" && v.Master == last.Master {
+		j.checkCutOff(v)
+	}
+	if d, _ := j.m.demotion(); d.old != "" {
+		j.checkDemotion(d, v)
+	}
+	if v.Serving() && v.Master == j.order.addr && j.now.Before(j.order.ends) {
+		j.t.Errorf("serves %s, which is to be switched over until %v", v.Master, j.order.ends)
+	}
+	if v.State == Fenced && last.State != Fenced && v.Reason == j.m.ordered() && (j.order.addr != v.Master || j.now.After(j.order.ends)) {
+		j.t.Errorf("fenced by no order: %+v", j.order)
+	}
 	if v.State == Serving {
 		j.checkServing(v, last)
+	}
+}
+
+// checkCutOff: neither silent Sentinels nor missing replicas are a reason alone.
+func (j *judge) checkCutOff(v View) {
+	known, prompt, quorum := 0, 0, 0
+	for id, r := range j.said {
+		if r.unknown {
+			continue
+		}
+		known++
+		quorum = max(quorum, r.quorum)
+		if !j.owing[id] && j.now.Sub(r.heard) < j.m.rules.sight() {
+			prompt++
+		}
+	}
+	for i := range j.sentinels { // not heard yet
+		if _, ok := j.said[fmt.Sprintf("s%d", i)]; !ok {
+			known++
+		}
+	}
+	if prompt >= max(quorum, known/2+1) {
+		j.t.Errorf("cut off with %d of %d Sentinels that answer: %s", prompt, known, v.Reason)
+	}
+	if p := j.proved[v.Master]; !j.m.rules.requireQuorum && p.verdict == isMaster && p.prompt*2 >= max(j.usual[v.Master], 2) {
+		j.t.Errorf("cut off with %d replicas that keep the pace: %s", p.prompt, v.Reason)
+	}
+}
+
+// checkDemotion: nobody is told anything who may be the master, or while anybody
+// thinks so.
+func (j *judge) checkDemotion(d demotion, v View) {
+	if v.State != Serving || !v.Proven || d.old == v.Master {
+		j.t.Errorf("demotes %s while the View is %+v", d.old, v)
+	}
+	for id, r := range j.said {
+		if !r.unknown && j.now.Sub(r.heard) < j.m.rules.sight() && !r.names(configuration{v.Master, v.Epoch}) {
+			j.t.Errorf("demotes %s while %s names %s under epoch %d", d.old, id, r.addr, r.epoch)
+		}
+	}
+	if named, known := j.votes(v.Master, v.Epoch, false); named <= known/2 {
+		j.t.Errorf("demotes %s with %d of %d Sentinels", d.old, named, known)
 	}
 }
 

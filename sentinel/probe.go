@@ -20,6 +20,11 @@ import (
 // notices one that is cut off only after repl-timeout, a minute.
 const lagging = 3 * time.Second
 
+// prompt is the same for a replica that keeps the pace. Redis tells the difference
+// of two clocks in whole seconds: one that acknowledges every second shows 0 or 1,
+// or 2 for a moment when it is a little late.
+const prompt = time.Second
+
 // prober asks nodes for their role.
 type prober struct {
 	outside outside
@@ -90,7 +95,7 @@ func (p prober) interview(ctx context.Context, out *proof) error {
 func (p *proof) read(role string, info map[string]string) {
 	p.runID = info["run_id"]
 	p.offset, _ = strconv.ParseInt(info["master_repl_offset"], 10, 64)
-	p.attached = attached(info)
+	p.attached, p.prompt = attached(info, lagging), attached(info, prompt)
 	if _, told := info["loading"]; told {
 		p.keys = keys(info)
 	}
@@ -113,16 +118,16 @@ func readInfo(text string, fields map[string]string) {
 	}
 }
 
-// attached counts the replicas in INFO replication that are online and not
-// lagging: slave0:ip=10.0.0.2,port=6379,state=online,offset=42,lag=0.
-func attached(info map[string]string) int {
+// attached counts the replicas in INFO replication that are online and whose last
+// acknowledgement is no older than that: slave0:ip=10.0.0.2,port=6379,state=online,offset=42,lag=0.
+func attached(info map[string]string, lag time.Duration) int {
 	n := 0
 	for field, value := range info {
 		if !strings.HasPrefix(field, "slave") || !strings.Contains(value, "state=online") {
 			continue
 		}
-		_, lag, _ := strings.Cut(value, "lag=")
-		if s, err := strconv.Atoi(lag); err == nil && time.Duration(s)*time.Second <= lagging {
+		_, told, _ := strings.Cut(value, "lag=")
+		if s, err := strconv.Atoi(told); err == nil && time.Duration(s)*time.Second <= lag {
 			n++
 		}
 	}

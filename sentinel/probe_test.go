@@ -140,10 +140,14 @@ func TestReadInfo(t *testing.T) {
 		"slave0:ip=10.0.0.2,port=6379,state=online,offset=14,lag=0\r\n"+
 		"slave1:ip=10.0.0.3,port=6379,state=online,offset=14,lag=4\r\n"+
 		"slave2:ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0\r\n"+
-		"slave3:ip=fd00::5,port=6379,state=online,offset=14,lag=1\r\nslave_priority:100\r\n", info)
+		"slave3:ip=fd00::5,port=6379,state=online,offset=14,lag=1\r\n"+
+		"slave4:ip=10.0.0.5,port=6379,state=online,offset=9,lag=2\r\nslave_priority:100\r\n", info)
 	readInfo("# Keyspace\ndb0:keys=3,expires=0,avg_ttl=0\ndb15:keys=4,expires=1,avg_ttl=9\ndbx\n", info)
-	if n := attached(info); n != 2 {
+	if n := attached(info, lagging); n != 3 {
 		t.Errorf("%d replicas attached", n)
+	}
+	if n := attached(info, prompt); n != 2 {
+		t.Errorf("%d replicas keep the pace", n)
 	}
 	if n := keys(info); n != 7 {
 		t.Errorf("%d keys", n)

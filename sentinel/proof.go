@@ -39,15 +39,16 @@ type proof struct {
 	offset   int64 // master_repl_offset
 	keys     int64 // in all databases
 	attached int   // replicas that are online and have acknowledged lately
+	prompt   int   // of those, the ones that have acknowledged within the last second or so
 }
 
 // The pace of probes. A probe is a fresh connection, so that it also proves that
 // the node accepts one.
 const (
 	probeEvery = time.Second            // while serving
-	probeAgain = 100 * time.Millisecond // while the answer is awaited in order to serve
+	probeAgain = 100 * time.Millisecond // while the answer is awaited in order to serve, or too few Sentinels answer at once
 	probeEager = 5 * time.Millisecond   // while the selected replica may be promoted any moment, release: promoted
-	probeWary  = 250 * time.Millisecond // while too few Sentinels answer, to notice when the replicas are lost too
+	probeWary  = 250 * time.Millisecond // while too few Sentinels are in sight, to notice when the replicas are lost too
 	probeGap   = 50 * time.Millisecond  // at least, between two probes that evidence from the data path asked for
 
 	// proofLife is for how long a proof may be used to begin serving. One that was
@@ -74,6 +75,9 @@ func (m *machine) prove(now time.Time, p proof) {
 	}
 	if f := m.fence(); f != nil && f.candidate == p.addr && p.verdict == isMaster {
 		m.promoted(f)
+	}
+	if p.verdict == isMute && p.addr == m.addr {
+		m.say(loud, "mute", "%s", p.why)
 	}
 	m.decide()
 }
@@ -135,8 +139,11 @@ func (m *machine) probe() (addr string, at time.Time) {
 	}
 	if m.view.State == Serving || m.view.State == Fenced {
 		every = probeEvery
-		if b := m.bench(); len(b.sighted) < b.quorum {
+		switch b := m.bench(); {
+		case len(b.sighted) < b.quorum:
 			every = probeWary
+		case b.prompt < b.quorum:
+			every = probeAgain
 		}
 	}
 	if !m.pressed.IsZero() {

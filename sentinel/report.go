@@ -19,6 +19,8 @@ type report struct {
 	addr    string // who is master: GET-MASTER-ADDR-BY-NAME, as a dialable address; "" if it cannot be resolved
 	epoch   uint64 // under which configuration: SENTINEL MASTER
 
+	announced string // host:port of the master in the Sentinel's own words
+
 	flags    string // of SENTINEL MASTER: master,s_down,...
 	stage    string // its failover-state; "" while this Sentinel leads no failover
 	tilt     bool   // the Sentinel distrusts its own clock and does not act

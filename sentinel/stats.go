@@ -32,14 +32,15 @@ type SentinelStats struct {
 
 // Report is what a Sentinel last said about a master.
 type Report struct {
-	Name     string
-	Known    bool   // false: it has no master of that name, and the rest is empty
-	Address  string // as a dialable address, "" if it cannot be resolved
-	Epoch    uint64
-	Flags    string
-	Stage    string // its failover-state while it leads a failover
-	Quorum   int
-	Replicas []Replica
+	Name      string
+	Known     bool   // false: it has no master of that name, and the rest is empty
+	Address   string // as a dialable address, "" if it cannot be resolved
+	Announced string // host:port in the Sentinel's own words
+	Epoch     uint64
+	Flags     string
+	Stage     string // its failover-state while it leads a failover
+	Quorum    int
+	Replicas  []Replica
 }
 
 // MasterStats is one master.
@@ -65,6 +66,8 @@ type MasterStats struct {
 	Interruptions uint64            // those that did not
 	Reboots       uint64            // changes of the run id without a failover
 	Losses        uint64            // of those, with an older or empty data set
+	Demotions     uint64            // old masters told to be replicas, failover.demote_old_master
+	Undemoted     uint64            // attempts at it that failed
 	Doubts        uint64            // probes made because the data path had evidence against the master
 	Probes        map[string]uint64 // by outcome: master, replica, loading, locked, mute, silent, gone
 	Events        map[string]uint64 // by channel
@@ -74,6 +77,7 @@ type MasterStats struct {
 // counts are the counters of MasterStats.
 type counts struct {
 	Views, Moves, Interruptions, Reboots, Losses, Doubts uint64
+	Demotions, Undemoted                                 uint64
 	Probes                                               [len(verdictNames)]uint64
 	Events, Disbelieved                                  map[string]uint64
 }
@@ -100,6 +104,7 @@ func (m *machine) stats() *MasterStats {
 		Failovers:        slices.Clone(m.history),
 		Views:            m.counts.Views, Moves: m.counts.Moves, Interruptions: m.counts.Interruptions,
 		Reboots: m.counts.Reboots, Losses: m.counts.Losses, Doubts: m.counts.Doubts,
+		Demotions: m.counts.Demotions, Undemoted: m.counts.Undemoted,
 		Probes:      make(map[string]uint64),
 		Events:      maps.Clone(m.counts.Events),
 		Disbelieved: maps.Clone(m.counts.Disbelieved),
@@ -142,7 +147,7 @@ func (w *watcher) stats() SentinelStats {
 // publicReport is a report as Stats shows it.
 func publicReport(name string, r report) Report {
 	return Report{
-		Name: name, Known: !r.unknown, Address: r.addr, Epoch: r.epoch,
+		Name: name, Known: !r.unknown, Address: r.addr, Announced: r.announced, Epoch: r.epoch,
 		Flags: r.flags, Stage: r.stage, Quorum: r.quorum, Replicas: r.replicas,
 	}
 }

@@ -2,9 +2,9 @@ package sentinel
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -28,17 +28,20 @@ var update = flag.Bool("update", false, "rewrite the stories in testdata as they
 // machine wants it; an answer takes a millisecond. A to F are nodes.
 //
 //	set release promoted|confirmed | set fence_timeout 5s | set require_quorum
+//	set demote_old_master
 //	host db1 A                  a host name and what it resolves to
 //	T watch s1 s2 s3            the Sentinels of the group
 //	T s1 s2 names A epoch 1 ... and so they answer from now on; further words:
 //	      down, tilt, quorum 2, stage S (failover-state), replicas B C (that follow
 //	      A), still D (a replica, but says master), selected B (to be promoted),
 //	      peer s2 (another Sentinel)
-//	T s1 unaware | T s1 gone    knows no such master | does not answer
-//	T A says master|replica|loading|locked|mute [run r1] [keys 5] [offset 7] [replicas 2]
+//	T s1 unaware | T s1 gone    knows no such master | every poll fails
+//	T A says master|replica|loading|locked|mute [run r1] [keys 5] [offset 7]
+//	      [replicas 2 [late 1]]
 //	T A refuses | T A hangs
 //	T s1 event +selected-slave B
 //	T doubt                     the data path has evidence against the View
+//	T order until U | T order over   an operator's fence
 //	T rest                      time passes
 //	T stopped until U           this process stands still
 //	T history                   tells the failovers so far
@@ -79,7 +82,9 @@ type story struct {
 	nodes     map[string]proof // by address: what they say; verdict unasked: nothing yet
 	hosts     map[string]netip.Addr
 	book      *book
-	asking    *proof // the probe under way
+	asking    *proof   // the probe under way
+	telling   *demoted // the demotion under way, and when it is done
+	toldAt    time.Time
 	probed    string // whom the last one asked
 	seq       uint64 // of the View last told
 	told      map[string]bool
@@ -175,6 +180,13 @@ func (s *story) do(words []string) {
 		s.m.enlist(s.now, members)
 	case words[0] == "doubt":
 		s.m.doubt(s.now, s.m.view.Seq)
+	case words[0] == "order":
+		o := order{}
+		if words[1] != "over" {
+			ms, _ := strconv.Atoi(words[2])
+			o = order{addr: s.m.addr, ends: s.start.Add(time.Duration(ms) * time.Millisecond)}
+		}
+		s.m.obey(s.now, o)
 	case words[0] == "history":
 		s.history()
 	case words[0] == "rest":
@@ -198,6 +210,8 @@ func (s *story) set(words []string) {
 		s.rules.release = config.Release(words[1])
 	case "fence_timeout":
 		s.rules.fenceTimeout, _ = time.ParseDuration(words[1])
+	case "demote_old_master":
+		s.rules.demote = true
 	case "require_quorum":
 		s.rules.requireQuorum = true
 	default:
@@ -241,124 +255,6 @@ func (s *story) tell(words []string) {
 	}
 }
 
-// event makes up the payload as Sentinel would.
-func (s *story) event(id string, words []string) event {
-	payload := "master mymaster " + s.pair(s.m.addr)
-	if len(words) == 2 {
-		payload = fmt.Sprintf("slave %s %s @ mymaster %s", s.node(words[1]), s.pair(s.node(words[1])), s.pair(s.m.addr))
-		switch words[0] {
-		case "+new-epoch":
-			payload = words[1]
-		case "+switch-master":
-			to := s.pair(s.node(words[1]))
-			if len(words[1]) > 1 {
-				to = words[1] + " 6379" // as the peer announced it
-			}
-			payload = "mymaster " + s.pair(s.m.addr) + " " + to
-		}
-	}
-	e := parse(words[0], payload, s.book.known)
-	e.via, e.id, e.heard = id, id, s.now
-	return e
-}
-
-func (s *story) pair(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "? 0"
-	}
-	return host + " " + port
-}
-
-// answer is a Sentinel's report in words.
-func (s *story) answer(words []string) report {
-	host := words[0]
-	if len(host) == 1 {
-		host, _, _ = net.SplitHostPort(s.node(host))
-	}
-	addr, err := s.book.resolve(context.Background(), host, "6379")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	r := report{addr: addr, quorum: 2, flags: "master"}
-	list := ""
-	for i := 1; i < len(words); i++ {
-		switch w := words[i]; w {
-		case "epoch":
-			i++
-			r.epoch, _ = strconv.ParseUint(words[i], 10, 64)
-		case "quorum":
-			i++
-			r.quorum, _ = strconv.Atoi(words[i])
-		case "stage":
-			i++
-			r.stage = words[i]
-		case "down":
-			r.flags = "master,s_down"
-		case "tilt":
-			r.tilt = true
-		case "peer":
-			i++
-			r.peers = append(r.peers, member{addr: words[i], id: words[i]})
-		case "replicas", "still", "selected":
-			list = w
-		default:
-			replica := Replica{Address: s.node(w), Flags: "slave", Role: "slave", Master: addr, LinkUp: true}
-			i := slices.IndexFunc(r.replicas, func(other Replica) bool { return other.Address == replica.Address })
-			if i >= 0 {
-				replica = r.replicas[i]
-				r.replicas = slices.Delete(r.replicas, i, i+1)
-			}
-			switch list {
-			case "still":
-				replica.Role, replica.Master = "master", ""
-			case "selected":
-				replica.Flags = "slave,promoted"
-			case "":
-				s.t.Fatalf("what is %q?", w)
-			}
-			r.replicas = append(r.replicas, replica)
-		}
-	}
-	return r
-}
-
-// says is what a node answers.
-func (s *story) says(words []string) proof {
-	verdicts := map[string]verdict{
-		"master": isMaster, "replica": isReplica, "loading": isLoading, "locked": isLocked, "mute": isMute,
-	}
-	p := proof{runID: "r1", keys: 10, offset: 100}
-	switch words[0] {
-	case "refuses":
-		p.verdict, p.why = isGone, "connection refused"
-	case "hangs":
-		p.verdict, p.why = isSilent, "does not answer"
-	case "says":
-		p.verdict, p.why = verdicts[words[1]], "says "+words[1]
-		for i := 2; i+1 < len(words); i += 2 {
-			n, _ := strconv.Atoi(words[i+1])
-			switch words[i] {
-			case "run":
-				p.runID = words[i+1]
-			case "keys":
-				p.keys = int64(n)
-			case "offset":
-				p.offset = int64(n)
-			case "replicas":
-				p.attached = n
-			}
-		}
-	}
-	if p.verdict == unasked {
-		s.t.Fatalf("a node does not know how to %q", words)
-	}
-	if p.verdict != isMaster {
-		p.runID = ""
-	}
-	return p
-}
-
 // until lets time pass and everything happen that is due on the way.
 func (s *story) until(end time.Time) {
 	for {
@@ -371,6 +267,11 @@ func (s *story) until(end time.Time) {
 		sooner(s.m.next())
 		for _, a := range s.sentinels {
 			sooner(a.next)
+		}
+		if s.telling != nil {
+			sooner(s.toldAt)
+		} else if d, at := s.m.demotion(); d.old != "" {
+			sooner(at)
 		}
 		if s.asking != nil {
 			sooner(s.asking.heard)
@@ -397,12 +298,19 @@ func (s *story) happen() {
 		}
 		a.next = s.now.Add(s.rules.pollInterval)
 		if a.gone {
+			s.m.miss(s.now, a.addr, s.now.Add(-latency))
+			s.settle()
 			continue
 		}
 		r := a.report
 		r.via, r.id, r.asked, r.heard = a.addr, a.addr, s.now.Add(-latency), s.now
 		s.m.report(s.now, r)
 		s.settle()
+	}
+	if s.telling != nil && !s.toldAt.After(s.now) {
+		out := *s.telling
+		s.telling = nil
+		s.m.told(s.now, out)
 	}
 	if s.asking != nil && !s.asking.heard.After(s.now) {
 		p := *s.asking
@@ -427,6 +335,9 @@ func (s *story) settle() {
 	if addr != "" && s.asking == nil && !at.After(s.now) {
 		s.ask(addr)
 	}
+	if d, at := s.m.demotion(); d.old != "" && s.telling == nil && !at.After(s.now) {
+		s.demote(d)
+	}
 	if v := s.m.view; v.Seq != s.seq {
 		s.seq = v.Seq
 		s.line("%s %s epoch %d: %s", v.State, v.Master, v.Epoch, v.Reason)
@@ -438,6 +349,22 @@ func (s *story) settle() {
 		}
 	}
 	s.m.notes = nil
+}
+
+// demote tells an old master what it is.
+func (s *story) demote(d demotion) {
+	out := demoted{demotion: d}
+	switch p := s.nodes[d.old]; p.verdict {
+	case isMaster:
+		out.told = true
+		p.verdict, p.why = isReplica, "says replica"
+		s.nodes[d.old] = p
+	case isReplica:
+	default:
+		out.err = errors.New(p.why)
+	}
+	s.telling, s.toldAt = &out, s.now.Add(latency)
+	s.line("tells %s to be a replica of %s", d.old, d.of)
 }
 
 // ask starts a probe.

@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,16 +14,25 @@ import (
 type Tracker struct {
 	name string
 	log  zerolog.Logger
-	ask  func(ctx context.Context, addr string) proof // takes a bounded time
-	poll func()                                       // has all Sentinels polled; does not block
+	ask  func(ctx context.Context, addr string) proof  // takes a bounded time
+	tell func(ctx context.Context, d demotion) demoted // takes a bounded time
+	poll func()                                        // has all Sentinels polled; does not block
+
+	prober    prober     // for a switchover; ask and tell are its own
+	switching sync.Mutex // held by the switchover under way
 
 	machine  *machine
 	reports  chan report
 	events   chan event
 	rosters  chan []member
+	misses   chan missed
 	proofs   chan proof
 	doubts   chan doubting
+	orders   chan order
+	ended    chan struct{} // closed when run has returned
 	inquiry  inquiry
+	outcomes chan demoted
+	telling  telling
 	talk     seldom
 	current  atomic.Pointer[View]
 	snapshot atomic.Pointer[MasterStats]
@@ -34,22 +44,39 @@ type doubting struct {
 	why string
 }
 
+// missed is a poll of a Sentinel that is overdue or has failed.
+type missed struct {
+	via   string
+	asked time.Time
+}
+
 // inquiry is the probe under way.
 type inquiry struct {
 	addr   string // "": there is none
 	cancel context.CancelFunc
 }
 
-func newTracker(name string, r rules, ask func(context.Context, string) proof, poll func(), log zerolog.Logger) *Tracker {
+// telling is the demotion under way.
+type telling struct {
+	demotion
+	cancel context.CancelFunc // nil: there is none
+}
+
+func newTracker(name string, r rules, ask func(context.Context, string) proof, tell func(context.Context, demotion) demoted, poll func(), log zerolog.Logger) *Tracker {
 	t := &Tracker{
-		name: name, ask: ask, poll: poll,
+		name: name, ask: ask, tell: tell, poll: poll,
 		log:     log.With().Str("master", name).Logger(),
 		machine: newMachine(name, r, time.Now()),
 		reports: make(chan report),
 		events:  make(chan event),
 		rosters: make(chan []member),
+		misses:  make(chan missed),
 		proofs:  make(chan proof, 1), // the one under way can always be delivered
 		doubts:  make(chan doubting, 1),
+
+		outcomes: make(chan demoted, 1), // the same
+		orders:   make(chan order),
+		ended:    make(chan struct{}),
 	}
 	first := t.machine.view
 	first.superseded = make(chan struct{})
@@ -79,7 +106,7 @@ func (t *Tracker) Doubt(v *View, why string) {
 	}
 }
 
-// take, hear and enlist hand something to the tracker's goroutine. They wait for
+// take, hear, enlist and miss hand something to the tracker's goroutine. They wait for
 // it, which takes microseconds, or for ctx.
 
 func (t *Tracker) take(ctx context.Context, r report) {
@@ -103,10 +130,18 @@ func (t *Tracker) enlist(ctx context.Context, members []member) {
 	}
 }
 
+func (t *Tracker) miss(ctx context.Context, via string, asked time.Time) {
+	select {
+	case t.misses <- missed{via, asked}:
+	case <-ctx.Done():
+	}
+}
+
 // run is the tracker's goroutine. It ends with ctx, after the last probe.
 func (t *Tracker) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer close(t.ended)
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,12 +153,20 @@ func (t *Tracker) run(ctx context.Context) {
 			t.machine.hear(time.Now(), e)
 		case members := <-t.rosters:
 			t.machine.enlist(time.Now(), members)
+		case miss := <-t.misses:
+			t.machine.miss(time.Now(), miss.via, miss.asked)
 		case p := <-t.proofs:
 			wanted := t.inquiry.cancel != nil && t.inquiry.addr == p.addr
 			t.inquiry.end()
 			if wanted {
 				t.machine.prove(time.Now(), p)
 			}
+		case out := <-t.outcomes:
+			t.telling.cancel()
+			t.telling = telling{}
+			t.machine.told(time.Now(), out)
+		case o := <-t.orders:
+			t.machine.obey(time.Now(), o)
 		case d := <-t.doubts:
 			t.log.Debug().Uint64("view", d.seq).Msg("evidence against the master: " + d.why)
 			t.machine.doubt(time.Now(), d.seq)
@@ -142,6 +185,7 @@ func (t *Tracker) act(ctx context.Context, timer *time.Timer) {
 		t.poll()
 	}
 	t.tellNotes()
+	t.demote(ctx)
 	wake := t.machine.next()
 	addr, at := t.machine.probe()
 	switch {
@@ -166,6 +210,23 @@ func (t *Tracker) inquire(ctx context.Context, addr string) {
 	go t.inquirer(ctx, addr)
 }
 
+// demote begins to tell an old master what it is, or calls that off.
+func (t *Tracker) demote(ctx context.Context) {
+	d, at := t.machine.demotion()
+	switch {
+	case t.telling.cancel != nil && t.telling.demotion != d:
+		t.telling.cancel()
+	case t.telling.cancel == nil && d.old != "" && !at.After(time.Now()):
+		ctx, cancel := context.WithCancel(ctx)
+		t.telling = telling{demotion: d, cancel: cancel}
+		go t.teller(ctx, d)
+	}
+}
+
+// teller is the goroutine of one demotion. It ends when the old master has
+// answered, the time for that is over, or ctx ends.
+func (t *Tracker) teller(ctx context.Context, d demotion) { t.outcomes <- t.tell(ctx, d) }
+
 // inquirer is the goroutine of one probe. It ends when the node has answered, the
 // time for that is over, or ctx ends.
 func (t *Tracker) inquirer(ctx context.Context, addr string) {
@@ -183,8 +244,13 @@ func (q *inquiry) end() {
 	*q = inquiry{}
 }
 
-// hangUp ends the probe under way, if there is one, and waits for it.
+// hangUp ends the probe and the demotion under way, if there are any, and waits
+// for them.
 func (t *Tracker) hangUp() {
+	if t.telling.cancel != nil {
+		t.telling.cancel()
+		<-t.outcomes
+	}
 	if t.inquiry.addr != "" {
 		t.inquiry.cancel()
 		<-t.proofs

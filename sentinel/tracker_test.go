@@ -43,7 +43,7 @@ func newDesk(t *testing.T) *desk {
 		return p
 	}
 	r := rules{release: config.Confirmed, fenceTimeout: 5 * time.Second, pollInterval: time.Second, timeout: time.Second}
-	d.Tracker = newTracker("mymaster", r, ask, func() { d.polls.Add(1) }, zerolog.Nop())
+	d.Tracker = newTracker("mymaster", r, ask, nil, func() { d.polls.Add(1) }, zerolog.Nop())
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { d.run(ctx) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 )
+
+// overdueShare is the share of the timeout after which an answer is overdue. One
+// takes a millisecond or two.
+const overdueShare = 4
 
 // pollGap is the shortest time between two polls of one Sentinel, however many
 // events want one.
@@ -83,6 +88,7 @@ func (w *watcher) poll(ctx context.Context) {
 			return
 		}
 		w.lost(err, &complaints)
+		w.miss(ctx, time.Now())
 		pause(ctx, pace.next(), nil)
 	}
 }
@@ -171,26 +177,29 @@ func (q *question) refused() error {
 // epoch, so that a change between the two cannot put an old address beside a new
 // epoch: Sentinel has no MULTI.
 func (w *watcher) ask(ctx context.Context, conn *redis.Conn, id string) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.group.conf.Timeout))
-	defer cancel()
 	a := &answer{asked: time.Now(), id: id, info: make(map[string]string)}
+	timeout := time.Duration(w.group.conf.Timeout)
+	overdue := time.AfterFunc(timeout/overdueShare, func() { w.miss(ctx, a.asked) })
+	defer overdue.Stop()
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	pipe := conn.Pipeline()
-	info := pipe.Info(ctx, "sentinel")
+	info := pipe.Info(bounded, "sentinel")
 	for _, name := range w.group.names {
 		q := &question{
 			name:      name,
-			before:    redis.NewStringSliceCmd(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name),
-			master:    redis.NewMapStringStringCmd(ctx, "SENTINEL", "MASTER", name),
-			after:     redis.NewStringSliceCmd(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name),
-			replicas:  redis.NewMapStringStringSliceCmd(ctx, "SENTINEL", "REPLICAS", name),
-			sentinels: redis.NewMapStringStringSliceCmd(ctx, "SENTINEL", "SENTINELS", name),
+			before:    redis.NewStringSliceCmd(bounded, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name),
+			master:    redis.NewMapStringStringCmd(bounded, "SENTINEL", "MASTER", name),
+			after:     redis.NewStringSliceCmd(bounded, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name),
+			replicas:  redis.NewMapStringStringSliceCmd(bounded, "SENTINEL", "REPLICAS", name),
+			sentinels: redis.NewMapStringStringSliceCmd(bounded, "SENTINEL", "SENTINELS", name),
 		}
 		for _, cmd := range []redis.Cmder{q.before, q.master, q.after, q.replicas, q.sentinels} {
-			_ = pipe.Process(ctx, cmd)
+			_ = pipe.Process(bounded, cmd)
 		}
 		a.questions = append(a.questions, q)
 	}
-	cmds, err := pipe.Exec(ctx)
+	cmds, err := pipe.Exec(bounded)
 	if err != nil && !answered(err) {
 		return nil, err
 	}
@@ -274,8 +283,16 @@ func (w *watcher) report(ctx context.Context, a *answer, q *question) (report, e
 	r.readReplicas(q.replicas.Val(), dialable)
 	r.readPeers(q.sentinels.Val(), dialable)
 	r.readMaster(q.master.Val())
-	r.addr = dialable(addr[0], addr[1])
+	r.addr, r.announced = dialable(addr[0], addr[1]), net.JoinHostPort(addr[0], addr[1])
 	return r, unresolved
+}
+
+// miss tells that the answer to a poll that began then is overdue, or will not come.
+// The timer of a poll calls it on a goroutine of its own, which ends with it.
+func (w *watcher) miss(ctx context.Context, asked time.Time) {
+	for _, t := range w.group.trackers {
+		t.miss(ctx, w.addr, asked)
+	}
 }
 
 // lost notes that a poll failed.

@@ -42,6 +42,7 @@ var commands = []command{
 	{"check", "read a configuration and name all its faults", check},
 	{"status", "show what a running holdfast sees", status},
 	{"health", "ask a running holdfast whether it is alive, for container health checks", alive},
+	{"switchover", "have another node be master, planned, with nothing lost", switchover},
 	{"version", "print version and commit", printVersion},
 }
 
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "holdfast is one Redis address in front of a Sentinel cluster.\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  holdfast %-8s %s\n", c.name, c.brief)
+		fmt.Fprintf(w, "  holdfast %-10s %s\n", c.name, c.brief)
 	}
 	fmt.Fprint(w, "\nholdfast COMMAND -h tells the flags of a command.\n"+
 		"Exit codes: 0 fine, 1 failed at run time, 2 wrong usage or configuration.\n")

@@ -51,7 +51,9 @@ func serve(ctx context.Context, args []string, out streams) int {
 		log.Error().Err(err).Msg("cannot serve")
 		return failed
 	}
-	h := health.New(cfg.Health.Address, b, health.Below{Sentinel: group.Stats, Proxy: p.Stats, Alive: p.Alive}, log)
+	h := health.New(cfg.Health.Address, b, health.Below{
+		Sentinel: group.Stats, Proxy: p.Stats, Alive: p.Alive, Switchover: switcher(group, p),
+	}, log)
 	return house{cfg: cfg, group: group, proxy: p, health: h, log: log}.run(ctx, signals)
 }
 

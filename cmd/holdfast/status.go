@@ -50,18 +50,8 @@ func ask(ctx context.Context, set *flag.FlagSet, args []string, out streams, abo
 	if code, ok := parse(set, args, about, out); !ok {
 		return code
 	}
-	if *address == "" {
-		var ok bool
-		if *address, ok = healthOf(*file, out); !ok {
-			return misusage
-		}
-	} else if *file != "" {
-		fmt.Fprintln(out.err, "holdfast: -a and -c both tell the address; give one of them")
-		return misusage
-	}
-	target, err := reachable(*address)
-	if err != nil {
-		fmt.Fprintln(out.err, "holdfast:", err)
+	target, ok := whom(*address, *file, out)
+	if !ok {
 		return misusage
 	}
 	code, body, err := get(ctx, "http://"+target+path)
@@ -73,6 +63,24 @@ func ask(ctx context.Context, set *flag.FlagSet, args []string, out streams, abo
 		return failed
 	}
 	return fine
+}
+
+// whom is the running holdfast that the flags -a and -c mean.
+func whom(address, file string, out streams) (target string, ok bool) {
+	if address == "" {
+		if address, ok = healthOf(file, out); !ok {
+			return "", false
+		}
+	} else if file != "" {
+		fmt.Fprintln(out.err, "holdfast: -a and -c both tell the address; give one of them")
+		return "", false
+	}
+	target, err := reachable(address)
+	if err != nil {
+		fmt.Fprintln(out.err, "holdfast:", err)
+		return "", false
+	}
+	return target, true
 }
 
 // reachable is where to connect to reach what listens on address: every address

@@ -64,16 +64,16 @@ func RunOn(ctx context.Context, c *redistest.Cluster, cfg Config) (*Verdict, err
 	if _, err := master.Do(ctx, "FLUSHALL"); err != nil {
 		return nil, err
 	}
-	addr, stop, err := cfg.Endpoint(ctx, c, cfg.Log)
+	front, err := cfg.Endpoint(ctx, c, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("start the endpoint: %w", err)
 	}
-	defer stop()
-	a := cfg.arena(c, addr)
+	defer front.Stop()
+	a := cfg.arena(c, front.Addr)
 	if err := answers(ctx, a.dial); err != nil {
-		return nil, fmt.Errorf("the endpoint %s: %w", addr, err)
+		return nil, fmt.Errorf("the endpoint %s: %w", front.Addr, err)
 	}
-	return cfg.perform(ctx, c, a)
+	return cfg.perform(ctx, c, front, a)
 }
 
 // withDefaults fills what was left out.
@@ -105,7 +105,7 @@ func (cfg Config) arena(c *redistest.Cluster, addr string) *arena {
 }
 
 // perform is the run itself.
-func (cfg Config) perform(ctx context.Context, c *redistest.Cluster, a *arena) (*Verdict, error) {
+func (cfg Config) perform(ctx context.Context, c *redistest.Cluster, front *Front, a *arena) (*Verdict, error) {
 	team := newCrew(a, cfg.Clients)
 	watch := observe(ctx, c.Nodes, a.clock)
 	team.start()
@@ -118,6 +118,11 @@ func (cfg Config) perform(ctx context.Context, c *redistest.Cluster, a *arena) (
 	if err != nil {
 		lastWords(cfg.Log, c)
 		return nil, err
+	}
+	if cfg.Fault.Apart {
+		if err := t.noteFence(ctx, front, a.began); err != nil {
+			return nil, err
+		}
 	}
 	var final *redistest.Node
 	if err := retry(ctx, func() (err error) { final, err = s.master(ctx); return err }); err != nil {

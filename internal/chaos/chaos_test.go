@@ -99,21 +99,21 @@ func testForgets(t *testing.T, c *redistest.Cluster) {
 
 // testRefuses closes the endpoint's listener in mid-run.
 func testRefuses(t *testing.T, c *redistest.Cluster) {
-	closing := func(ctx context.Context, c *redistest.Cluster, log io.Writer) (string, func(), error) {
-		inner, stop, err := crooked(honest)(ctx, c, log)
+	closing := func(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, error) {
+		inner, err := crooked(honest)(ctx, c, log)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			acceptSome(l, inner, 2*Troupe)
+			acceptSome(l, inner.Addr, 2*Troupe)
 		}()
-		return l.Addr().String(), func() { l.Close(); <-done; stop() }, nil
+		return &Front{Addr: l.Addr().String(), Stop: func() { l.Close(); <-done; inner.Stop() }}, nil
 	}
 	v, err := RunOn(t.Context(), c, Config{Fault: fault(t, "f0"), Endpoint: closing,
 		Duration: 500 * time.Millisecond, Patience: 2 * time.Second})

@@ -35,14 +35,14 @@ type link struct {
 func crooked(play trick) Endpoint { return crookedAndDeaf(play, 0) }
 
 func crookedAndDeaf(play trick, deaf time.Duration) Endpoint {
-	return func(ctx context.Context, c *redistest.Cluster, _ io.Writer) (string, func(), error) {
+	return func(ctx context.Context, c *redistest.Cluster, _ io.Writer) (*Front, error) {
 		master, err := c.Master(ctx)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		var wg sync.WaitGroup
@@ -56,7 +56,7 @@ func crookedAndDeaf(play trick, deaf time.Duration) Endpoint {
 				wg.Go(func() { serveCrooked(ctx, link, play) })
 			}
 		})
-		return l.Addr().String(), func() { cancel(); l.Close(); wg.Wait() }, nil
+		return &Front{Addr: l.Addr().String(), Stop: func() { cancel(); l.Close(); wg.Wait() }}, nil
 	}
 }
 

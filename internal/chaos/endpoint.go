@@ -2,10 +2,12 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,41 +15,55 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/health"
 	"holdfast/internal/redistest"
 )
 
-// Endpoint puts something in front of the cluster, on the host c.Endpoint(), and
-// returns the address for clients. stop ends it and waits until it has ended. The
-// log is what the endpoint's program prints.
-type Endpoint func(ctx context.Context, c *redistest.Cluster, log io.Writer) (addr string, stop func(), err error)
+// Endpoint puts something in front of the cluster, on the host c.Endpoint(). The
+// log is what its program prints.
+type Endpoint func(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, error)
+
+// Front is an endpoint that runs.
+type Front struct {
+	Addr string // for clients
+	Stop func() // ends it, and waits until it has ended
+	// Fences tells when it stopped writing to its master because another might be
+	// promoted, for all failovers that are over; ascending. nil: it never does.
+	Fences func(context.Context) ([]time.Time, error)
+}
 
 // Direct is no endpoint at all: the address of the first master, whoever is
 // master later.
-func Direct(ctx context.Context, c *redistest.Cluster, _ io.Writer) (string, func(), error) {
+func Direct(ctx context.Context, c *redistest.Cluster, _ io.Writer) (*Front, error) {
 	master, err := c.Master(ctx)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	return master.Addr, func() {}, nil
+	return &Front{Addr: master.Addr, Stop: func() {}}, nil
 }
 
 // Holdfast runs a holdfast binary with dedicated upstreams and this failover
 // release, "confirmed" or "promoted".
 func Holdfast(binary, release string) Endpoint {
-	return func(ctx context.Context, c *redistest.Cluster, log io.Writer) (string, func(), error) {
+	return func(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, error) {
 		path, err := exec.LookPath(binary)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		if path, err = filepath.Abs(path); err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		addr, health, err := two(c)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		conf := fmt.Sprintf(holdfastConf, strings.Join(c.SentinelAddrs(), `", "`), addr, c.Name(), release, health)
-		return program(c, addr, conf, log, path, "run", "-c")
+		front, err := program(c, addr, conf, log, path, "run", "-c")
+		if err != nil {
+			return nil, err
+		}
+		front.Fences = func(ctx context.Context) ([]time.Time, error) { return fences(ctx, c.Endpoint(), health) }
+		return front, nil
 	}
 }
 
@@ -57,6 +73,36 @@ listeners:
 failover: {release: %s}
 health: {address: "%s"}
 `
+
+// fences reads a holdfast's own account of its failovers.
+func fences(ctx context.Context, from *redistest.Host, addr string) (all []time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, getReady)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{DialContext: from.DialContext, DisableKeepAlives: true}
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var st health.Status
+	if err := json.NewDecoder(answer.Body).Decode(&st); err != nil {
+		return nil, err
+	}
+	for _, m := range st.Masters {
+		for _, f := range m.Failovers {
+			for _, s := range f.Steps {
+				if s.What == "fenced" {
+					all = append(all, f.Began.Add(time.Duration(s.After*float64(time.Second))))
+				}
+			}
+		}
+	}
+	return all, nil
+}
 
 // two returns two free addresses on the endpoint's host.
 func two(c *redistest.Cluster) (a, b string, err error) {
@@ -71,14 +117,14 @@ func two(c *redistest.Cluster) (a, b string, err error) {
 
 // HAProxy runs haproxy, which asks every node twice a second whether it is a
 // master and cuts the clients of one that is not.
-func HAProxy(ctx context.Context, c *redistest.Cluster, log io.Writer) (string, func(), error) {
+func HAProxy(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, error) {
 	path, err := exec.LookPath("haproxy")
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	addr, _, err := two(c)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	conf := fmt.Sprintf(haproxyConf, addr)
 	for _, n := range c.Nodes {
@@ -106,25 +152,25 @@ backend redis
 `
 
 // program runs a program whose last argument is the file with this configuration.
-func program(c *redistest.Cluster, addr, conf string, log io.Writer, path string, args ...string) (string, func(), error) {
+func program(c *redistest.Cluster, addr, conf string, log io.Writer, path string, args ...string) (*Front, error) {
 	dir, err := os.MkdirTemp("", "chaos-")
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	file := filepath.Join(dir, "conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	cmd := exec.Command(path, append(args, file)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := c.Endpoint().Start(cmd)
 	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return addr, func() {
+	return &Front{Addr: addr, Stop: func() {
 		p.Kill()
 		_ = os.RemoveAll(dir) // in the system's own directory for such files
-	}, nil
+	}}, nil
 }
 
 // getReady bounds the time until an endpoint answers its first PING.

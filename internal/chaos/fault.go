@@ -19,6 +19,10 @@ type Fault struct {
 	// Gamble: the failover is undone after the promotion, so that who writes to a
 	// promoted node before the Sentinels agree on it (release: promoted) may lose.
 	Gamble bool
+	// Apart: the endpoint is on the wrong side of a partition. What it wrote there is
+	// lost with its master, and nobody can know of the partition at once: writes sent
+	// before it fenced itself off are excused, and not one that was sent later.
+	Apart bool
 	// Namespaces: needs a network that can be cut, and so root.
 	Namespaces bool
 
@@ -36,7 +40,7 @@ var Faults = []Fault{
 	{Name: "f5n", Title: "partition: {master, one Sentinel} from the rest", Namespaces: true, inject: isolated},
 	{Name: "f6", Title: "all Sentinels killed for 6 s", Strict: true, inject: blind},
 	{Name: "f7", Title: "ten planned failovers in a row", Strict: true, inject: repeated},
-	{Name: "f8", Title: "partition: {endpoint, master, one Sentinel} from the rest", Namespaces: true, inject: minority},
+	{Name: "f8", Title: "partition: {endpoint, master, one Sentinel} from the rest", Apart: true, Namespaces: true, inject: minority},
 	{Name: "f9", Title: "planned, new master unreachable for 3 s", Strict: true, Namespaces: true, inject: unreachable},
 	{Name: "f10", Title: "planned, leader dies before it announces the promotion", Strict: true, Gamble: true, inject: leaderless},
 }

@@ -122,10 +122,14 @@ func (v *Verdict) series(owner string, s *series, p place, t *timeline) {
 // missing counts one acknowledged write (or pop) that is not in the data.
 func (v *Verdict) missing(what string, sent, done time.Duration, t *timeline) {
 	kind := "lost to replication lag"
-	if t.stale(sent, done) {
+	switch {
+	case sent < t.fence:
+		kind = "lost on the wrong side"
+		v.LostApart++
+	case t.fence > 0 || t.stale(sent, done):
 		kind = "lost to an old master"
 		v.LostStale++
-	} else {
+	default:
 		v.LostLag++
 	}
 	v.detail(kind, "%s, sent %.3fs, acknowledged %.3fs", what, sent.Seconds(), done.Seconds())

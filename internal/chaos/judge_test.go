@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -63,6 +64,49 @@ func TestSeries(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestApart: on the wrong side of a partition it is the fence that divides, not the
+// promotion, and what was sent after it is lost as ever.
+func TestApart(t *testing.T) {
+	apart, before := fault(t, "f8"), fault(t, "f5n")
+	split := &timeline{promotions: []time.Duration{10 * second}, fence: 12 * second, end: 30 * second}
+	s := series{writes: []write{at("a", 9, acked), at("b", 11, acked), at("c", 13, acked), at("d", 14, acked)}}
+	v := newVerdict()
+	v.series("x", &s, place{left: []string{"d"}}, split)
+	if v.LostApart != 2 || v.LostStale != 1 || v.LostLag != 0 {
+		t.Errorf("%d sent before the fence, %d after, %d lag", v.LostApart, v.LostStale, v.LostLag)
+	}
+	if got := v.Failed(apart, "confirmed"); !slices.Equal(got, []string{"lost"}) {
+		t.Errorf("%q", got)
+	}
+	v.LostStale = 0
+	if got := v.Failed(apart, "confirmed"); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	if got := v.Failed(before, "confirmed"); !slices.Equal(got, []string{"apart"}) {
+		t.Errorf("another fault: %q", got)
+	}
+}
+
+// TestNoteFence: the first after the fault began counts, and no other.
+func TestNoteFence(t *testing.T) {
+	began := time.Now()
+	front := &Front{Fences: func(context.Context) ([]time.Time, error) {
+		return []time.Time{began.Add(second), began.Add(3 * second), began.Add(4 * second)}, nil
+	}}
+	cut := &timeline{events: []Event{{2 * second, "cut"}}}
+	if err := cut.noteFence(t.Context(), front, began); err != nil || cut.fence != 3*second+fencing {
+		t.Errorf("%v, %v", cut.fence, err)
+	}
+	deaf := &timeline{events: []Event{{5 * second, "cut"}}}
+	if err := deaf.noteFence(t.Context(), front, began); err != nil || deaf.fence != 0 {
+		t.Errorf("%v, %v", deaf.fence, err)
+	}
+	front.Fences = func(context.Context) ([]time.Time, error) { return nil, errors.New("gone") }
+	if cut.noteFence(t.Context(), front, began) == nil {
+		t.Error("an endpoint that cannot be asked has no verdict")
 	}
 }
 

@@ -12,24 +12,24 @@ import (
 
 // Naive is a TCP proxy as there are many: it asks the first Sentinel for the
 // master, connects clients to it, and cuts them when the answer changes.
-func Naive(ctx context.Context, c *redistest.Cluster, _ io.Writer) (string, func(), error) {
+func Naive(ctx context.Context, c *redistest.Cluster, _ io.Writer) (*Front, error) {
 	addr, _, err := two(c)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	l, err := c.Endpoint().Listen("tcp", addr)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	n := &naive{cluster: c, open: make(map[net.Conn]bool)}
 	n.wg.Go(func() { n.follow(ctx) })
 	n.wg.Go(func() { n.accept(ctx, l) })
-	return addr, func() {
+	return &Front{Addr: addr, Stop: func() {
 		cancel()
 		l.Close()
 		n.wg.Wait()
-	}, nil
+	}}, nil
 }
 
 // naive owns its listener's connections, until stop.

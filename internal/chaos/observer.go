@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -113,6 +114,31 @@ type timeline struct {
 	promotions []time.Duration // when a node was first seen to be master that was a replica before; ascending
 	events     []Event         // the fault's own steps; ascending
 	from, end  time.Duration   // when all clients were going, and when they were told to stop
+	fence      time.Duration   // Apart: when the endpoint stopped writing to its master; 0: it did not
+}
+
+// fencing is how long an endpoint on a loaded machine may take to act on what it
+// has noted as the moment of its fence.
+const fencing = 50 * time.Millisecond
+
+// noteFence asks the endpoint when it first stopped writing to its master after
+// the fault began.
+func (t *timeline) noteFence(ctx context.Context, front *Front, began time.Time) error {
+	if front.Fences == nil {
+		return nil
+	}
+	fences, err := front.Fences(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the endpoint when it fenced: %w", err)
+	}
+	for _, f := range fences {
+		if at := f.Sub(began); len(t.events) > 0 && at > t.events[0].At {
+			t.fence = at + fencing
+			t.events = append(t.events, Event{at, "the endpoint writes no more to its master"})
+			return nil
+		}
+	}
+	return nil
 }
 
 // lagWindow is how long before a later promotion a missing write may have been

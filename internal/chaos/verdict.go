@@ -8,8 +8,8 @@ import (
 )
 
 // Verdict is what a run showed. All counts are of things that went wrong, but for
-// Answers, Acked and LostLag, GapMessages and Uncertain where the fault excuses
-// them.
+// Answers, Acked and LostLag, LostApart, GapMessages and Uncertain where the fault
+// excuses them.
 type Verdict struct {
 	Fault   string `json:"fault"`
 	Clients int    `json:"clients"`
@@ -24,6 +24,7 @@ type Verdict struct {
 
 	LostStale int `json:"lost_stale"` // acknowledged writes missing, sent after the promotion: a node that was no master took them
 	LostLag   int `json:"lost_lag"`   // acknowledged writes missing, sent before: not replicated in time
+	LostApart int `json:"lost_apart"` // acknowledged writes missing, sent on the wrong side of a partition before the endpoint fenced itself off
 	Twice     int `json:"twice"`      // writes applied twice, messages delivered twice
 	Denied    int `json:"denied"`     // writes applied although the client was told that they were not
 	Disorder  int `json:"disorder"`   // writes and messages of one client out of order
@@ -67,7 +68,8 @@ type Column struct {
 
 func never(Fault, string) bool       { return false }
 func gamble(f Fault, r string) bool  { return f.Gamble && r == "promoted" }
-func lagging(f Fault, r string) bool { return !f.Strict || gamble(f, r) }
+func lagging(f Fault, r string) bool { return !f.Strict && !f.Apart || gamble(f, r) }
+func apart(f Fault, _ string) bool   { return f.Apart }
 
 // Columns are all figures that have to be zero.
 var Columns = []Column{
@@ -75,9 +77,10 @@ var Columns = []Column{
 	{"refused", func(v *Verdict) int { return v.Refused }, never},
 	{"hung", func(v *Verdict) int { return v.Hung }, never},
 	{"errors", func(v *Verdict) int { return total(v.Errors) }, never},
-	{"uncertain", func(v *Verdict) int { return v.Uncertain }, lagging},
+	{"uncertain", func(v *Verdict) int { return v.Uncertain }, func(f Fault, r string) bool { return !f.Strict || gamble(f, r) }},
 	{"lost", func(v *Verdict) int { return v.LostStale }, gamble},
 	{"lag", func(v *Verdict) int { return v.LostLag }, lagging},
+	{"apart", func(v *Verdict) int { return v.LostApart }, apart},
 	{"twice", func(v *Verdict) int { return v.Twice }, never},
 	{"denied", func(v *Verdict) int { return v.Denied }, never},
 	{"disorder", func(v *Verdict) int { return v.Disorder }, never},
