@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"holdfast/config"
@@ -122,7 +121,7 @@ func TestNothingIsWrittenBetweenAViewAndItsLetter(t *testing.T) {
 				<-moved
 				for _, slot := range l.slots {
 					if slot.s != nil {
-						l.clientEvent(slot.s, syscall.EPOLLIN)
+						l.clientEvent(slot.s, evRead&^evGone)
 					}
 				}
 				close(done)
