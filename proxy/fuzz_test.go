@@ -47,24 +47,27 @@ func fuzzedNode(f *testing.F, tp *tape) *redistest.ScriptedNode {
 	return n
 }
 
+// conversations are what the fuzzer begins with.
+var conversations = []struct{ client, server string }{
+	{lines("SET k v", "GET k"), ok + bulk("v")},
+	{"GET k\r\nnonsense", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n$-1\r\n"},
+	{lines("MULTI", "SET k v", "WATCH k", "EXEC", "DISCARD"), ok + queued + queued + array(ok, ok) + "-ERR\r\n"},
+	{lines("SUBSCRIBE a b", "PSUBSCRIBE x", "UNSUBSCRIBE", "GET k"), array(bulk("subscribe"), bulk("a"), integer(1)) + array(bulk("subscribe"), bulk("b"), integer(2))},
+	{lines("CLIENT REPLY SKIP", "SET k v", "CLIENT REPLY OFF", "GET k", "RESET", "CLIENT REPLY ON"), ok + "+RESET\r\n"},
+	{lines("HELLO 3", "AUTH a b", "GET k", "MONITOR"), "_\r\n" + ok + "+1.2 [0 x] \"PING\"\r\n|1\r\n+a\r\n:1\r\n>2\r\n+x\r\n+y\r\n"},
+	{lines("SET k v", "SET k v", "WAIT 1 0", "BLPOP q 0"), "-READONLY no\r\n-LOADING no\r\n"},
+	{"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n" + string(make([]byte, 70000)), ok},
+	{lines("MULTI", "SYNC", "EVAL x 0", "SCRIPT LOAD x", "QUIT"), "-UNBLOCKED force unblock from blocking operation, instance state changed\r\n"},
+	{lines("GET k"), "$100000\r\n" + string(make([]byte, 80000))},
+	{"*1\r\n!", "+"},
+	{"GET k\r\n\"", "+"}, // a protocol error behind a command that is not answered
+	{lines("MULTI", "SET k v", "EXEC"), ok + queued + "nonsense\r\n"},
+}
+
 // FuzzLoop lets a client and a server say anything at all. Nothing may panic, no
 // command may get lost from the books, and the session ends with its client.
 func FuzzLoop(f *testing.F) {
-	for _, seed := range []struct{ client, server string }{
-		{lines("SET k v", "GET k"), ok + bulk("v")},
-		{"GET k\r\nnonsense", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n$-1\r\n"},
-		{lines("MULTI", "SET k v", "WATCH k", "EXEC", "DISCARD"), ok + queued + queued + array(ok, ok) + "-ERR\r\n"},
-		{lines("SUBSCRIBE a b", "PSUBSCRIBE x", "UNSUBSCRIBE", "GET k"), array(bulk("subscribe"), bulk("a"), integer(1)) + array(bulk("subscribe"), bulk("b"), integer(2))},
-		{lines("CLIENT REPLY SKIP", "SET k v", "CLIENT REPLY OFF", "GET k", "RESET", "CLIENT REPLY ON"), ok + "+RESET\r\n"},
-		{lines("HELLO 3", "AUTH a b", "GET k", "MONITOR"), "_\r\n" + ok + "+1.2 [0 x] \"PING\"\r\n|1\r\n+a\r\n:1\r\n>2\r\n+x\r\n+y\r\n"},
-		{lines("SET k v", "SET k v", "WAIT 1 0", "BLPOP q 0"), "-READONLY no\r\n-LOADING no\r\n"},
-		{"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n" + string(make([]byte, 70000)), ok},
-		{lines("MULTI", "SYNC", "EVAL x 0", "SCRIPT LOAD x", "QUIT"), "-UNBLOCKED force unblock from blocking operation, instance state changed\r\n"},
-		{lines("GET k"), "$100000\r\n" + string(make([]byte, 80000))},
-		{"*1\r\n!", "+"},
-		{"GET k\r\n\"", "+"}, // a protocol error behind a command that is not answered
-		{lines("MULTI", "SET k v", "EXEC"), ok + queued + "nonsense\r\n"},
-	} {
+	for _, seed := range conversations {
 		f.Add([]byte(seed.client), []byte(seed.server), uint64(1))
 	}
 	tp := &tape{}

@@ -27,7 +27,6 @@ func TestMaxClients(t *testing.T) {
 	w.dial().want(pong, "PING")
 }
 
-// TestHoldOfNothingAnswersAtOnce.
 func TestHoldOfNothingAnswersAtOnce(t *testing.T) {
 	w, _, b := twoNodes(t, func(cfg *config.Config) {
 		cfg.Hold.MaxWait = 0

@@ -63,7 +63,7 @@ func TestLoadingNodeIsNotHammered(t *testing.T) {
 	if !strings.HasPrefix(reply, "-LOADING ") && !strings.HasPrefix(reply, "-MASTERDOWN ") {
 		t.Errorf("given up with %q", reply)
 	}
-	if n := len(heard(a)); n < 2 || n > 12 {
+	if n := len(heard(a)); n > 12 {
 		t.Errorf("the command was tried %d times in less than half a second", n)
 	}
 	a.Handle("SET", redistest.OK)

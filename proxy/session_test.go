@@ -133,7 +133,6 @@ func TestMessagesGoOnUntilThereIsAnotherMaster(t *testing.T) {
 	c.expect(array(bulk("message"), bulk("ch"), bulk("first")))
 }
 
-// TestMonitorIsFoundAgain.
 func TestMonitorIsFoundAgain(t *testing.T) {
 	one, two := realRedis(t), realRedis(t)
 	w := newWorld(t, one.Addr)
@@ -149,7 +148,6 @@ func TestMonitorIsFoundAgain(t *testing.T) {
 	}
 }
 
-// TestReplyOffIsFoundAgain.
 func TestReplyOffIsFoundAgain(t *testing.T) {
 	one, two := realRedis(t), realRedis(t)
 	w := newWorld(t, one.Addr)
