@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -267,8 +268,33 @@ func TestCrash(t *testing.T) {
 			}
 		}
 	}
+	// The Sentinels learn of the priorities by INFO, every ten seconds.
+	eventually(t, "the priorities are known", func() bool { return barredBySentinels(ctx, c, old) })
 	eventually(t, "the failover back begins", func() bool { return c.Failover(ctx) == nil })
 	f.awaitServing(old.Addr)
+}
+
+// barredBySentinels tells whether every Sentinel knows that no replica but this
+// one may be promoted.
+func barredBySentinels(ctx context.Context, c *redistest.Cluster, but *redistest.Node) bool {
+	for _, s := range c.Sentinels {
+		reply, err := s.Do(ctx, "SENTINEL", "REPLICAS", c.Name())
+		list, ok := reply.([]any)
+		if err != nil || !ok {
+			return false
+		}
+		for _, e := range list {
+			words, _ := e.([]any)
+			told := map[string]string{}
+			for i := 0; i+1 < len(words); i += 2 {
+				told[fmt.Sprint(words[i])] = fmt.Sprint(words[i+1])
+			}
+			if told["name"] != but.Addr && told["slave-priority"] != "0" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // TestFreeze: a frozen master is left when the Sentinels leave it. Thawed, it
