@@ -21,7 +21,7 @@ func (l *loop) need(s *session) {
 	l.pursue(s)
 }
 
-// startWaiting begins the time that a command of this session waits. Sessions
+// startWaiting begins the time that a client with something to send waits. Those
 // that only listen have none and wait without an end.
 func (l *loop) startWaiting(s *session) {
 	if s.waitingSince.IsZero() && (s.pend != nil || s.more || len(s.in) > 0) {

@@ -60,7 +60,7 @@ func (l *loop) busy(name string) (n int) {
 	return n
 }
 
-// underWay tells whether the node may still execute something for this session.
+// underWay tells whether the node may still execute something for a client.
 // Of a tunnel nobody knows.
 func (s *session) underWay(now time.Time) bool {
 	p := s.pend
