@@ -68,18 +68,45 @@ func (d *draft) readAddress(key string, address *string) (endpoint, bool) {
 // The templates' functions answer with nothing when there is no such interface
 // or address, and a listener on ":6379" would then be open to the world.
 func resolve(address string) (string, error) {
-	if !strings.Contains(address, "{{") {
-		return address, nil
-	}
-	resolved, err := template.Parse(address)
-	if err != nil {
-		return "", err
-	}
-	resolved = strings.TrimSpace(resolved)
-	if strings.HasPrefix(resolved, ":") || strings.HasPrefix(resolved, "[]") {
+	resolved, err := expand(address)
+	if err == nil && resolved != address && (strings.HasPrefix(resolved, ":") || strings.HasPrefix(resolved, "[]")) {
 		return "", fmt.Errorf("%q finds no address on this machine", address)
 	}
-	return resolved, nil
+	return resolved, err
+}
+
+// expand is what a template comes to; text that is none stays as it is.
+func expand(text string) (string, error) {
+	if !strings.Contains(text, "{{") {
+		return text, nil
+	}
+	expanded, err := template.Parse(text)
+	return strings.TrimSpace(expanded), err
+}
+
+// decodeIP sets ip from an address of any interface's, a template of one, or
+// a CIDR, of which the length does not count. An empty text leaves it.
+func (d *draft) decodeIP(key, text string, ip *netip.Addr) {
+	expanded, err := expand(text)
+	if err != nil {
+		d.fault(key, "%v", err)
+		return
+	}
+	if expanded == "" {
+		if text != "" {
+			d.fault(key, "%q finds no address on this machine", text)
+		}
+		return
+	}
+	parsed, err := netip.ParseAddr(expanded)
+	if prefix, e := netip.ParsePrefix(expanded); e == nil {
+		parsed, err = prefix.Addr(), nil
+	}
+	if err != nil || parsed.Zone() != "" {
+		d.fault(key, "%q is not an IP address", expanded)
+		return
+	}
+	*ip = parsed.Unmap()
 }
 
 // parseAddress takes host:port apart. The host may be empty and the port 0.

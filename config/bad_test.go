@@ -42,7 +42,7 @@ listeners[0].master: is missing: the name by which the Sentinels know the master
 	"max_wait":                `hold.max_wait: 1h1m is out of range; it may be 0s to 1h (line 4)`,
 	"max_wait_negative":       `hold.max_wait: -1s is out of range; it may be 0s to 1h (line 4)`,
 	"merge_key":               `listeners[1]."<<": there is no such key; known here: address, master, role, mode, redis, password, password_file, trust (line 6)`,
-	"mode_shared":             `listeners[0].mode: "shared" is not known; this version knows dedicated, tunnel (line 3)`,
+	"mode_unknown":            `listeners[0].mode: "pooled" is not known; this version knows shared, dedicated, tunnel (line 3)`,
 	"no_listeners":            `listeners: at least one is needed, here or as HOLDFAST_MASTER`,
 	"no_master":               `listeners[0].master: is missing: the name by which the Sentinels know the master, here or as HOLDFAST_MASTER (line 3)`,
 	"no_sentinel":             `sentinel.addresses: at least one is needed, here or as HOLDFAST_SENTINELS; the others are found through it`,
@@ -80,7 +80,7 @@ log.level: given twice, before in line 11 (line 11)
 sentinel.addresses: at least one is needed, here or as HOLDFAST_SENTINELS; the others are found through it (line 1)
 listeners[0].address: "127.0.0.1" is not host:port; an IPv6 address is written in brackets, like [::1]:6379 (line 5)
 listeners[0].master: is missing: the name by which the Sentinels know the master, here or as HOLDFAST_MASTER (line 5)
-listeners[0].mode: "shared" is not known; this version knows dedicated, tunnel (line 6)
+listeners[0].mode: "pooled" is not known; this version knows shared, dedicated, tunnel (line 6)
 listeners[0].trust: needs a redis password, for trusted clients to be logged in with (line 7)
 listeners[1].address: is missing; write host:port (line 8)
 hold.max_wait: 2h is out of range; it may be 0s to 1h (line 10)`,
@@ -97,10 +97,10 @@ hold.max_wait: 2h is out of range; it may be 0s to 1h (line 10)`,
 	"tunnel_password":        `listeners[0].password: cannot be in mode tunnel, which passes bytes without understanding them (line 3)`,
 	"tunnel_redis":           `listeners[0].redis: cannot be in mode tunnel, which passes bytes without understanding them (line 3)`,
 	"tunnel_trust":           `listeners[0].trust: cannot be in mode tunnel, which passes bytes without understanding them (line 3)`,
-	"unknown_key":            `vip: there is no such key; known here: sentinel, redis, listeners, hold, failover, limits, drain, health, log (line 4)`,
+	"unknown_key":            `vips: there is no such key; known here: sentinel, redis, listeners, hold, failover, limits, drain, health, vip, log (line 4)`,
 	"unknown_key_in_list":    `listeners[0].tls: there is no such key; known here: address, master, role, mode, redis, password, password_file, trust (line 5)`,
 	"unknown_key_nested":     `sentinel.adresses: there is no such key; known here: addresses, username, password, password_file, poll_interval, timeout, address_map (line 2)`,
-	"unknown_key_odd":        `"log.level": there is no such key; known here: sentinel, redis, listeners, hold, failover, limits, drain, health, log (line 4)`,
+	"unknown_key_odd":        `"log.level": there is no such key; known here: sentinel, redis, listeners, hold, failover, limits, drain, health, vip, log (line 4)`,
 }
 
 func TestBadFiles(t *testing.T) {

@@ -15,6 +15,7 @@ func (d *draft) check() {
 	d.checkLogin("redis.", d.Redis)
 	taken := d.checkListeners()
 	d.checkHealth(taken)
+	d.checkVIPs()
 
 	oneOf(d, "failover.release", d.Failover.Release, Confirmed, Promoted)
 	oneOf(d, "log.level", d.Log.Level, "debug", "info", "warn", "error")
@@ -115,7 +116,7 @@ func (d *draft) checkListener(i int, l *Listener) {
 		d.fault(master, "%q cannot be a name at a Sentinel: there is a space in it", l.Master)
 	}
 	oneOf(d, listenerKey(i, "role"), l.Role, "master")
-	oneOf(d, listenerKey(i, "mode"), l.Mode, Dedicated, Tunnel)
+	oneOf(d, listenerKey(i, "mode"), l.Mode, Shared, Dedicated, Tunnel)
 	d.checkLogin(listenerKey(i, "redis."), l.Redis)
 	if l.Mode == Tunnel {
 		d.checkTunnel(i, l)

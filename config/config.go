@@ -23,6 +23,7 @@ type Config struct {
 	Limits    Limits     `yaml:"limits"`
 	Drain     Drain      `yaml:"drain"`
 	Health    Health     `yaml:"health"`
+	VIP       []VIP      `yaml:"vip"`
 	Log       Log        `yaml:"log"`
 }
 
@@ -48,6 +49,7 @@ type Mode string
 
 // The modes of a listener.
 const (
+	Shared    Mode = "shared"    // clients share upstreams while their connection has no state of its own
 	Dedicated Mode = "dedicated" // every client has an upstream of its own
 	Tunnel    Mode = "tunnel"    // bytes only, nothing is understood or carried over
 )

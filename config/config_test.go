@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -40,10 +41,13 @@ func TestExampleIsTheDefaults(t *testing.T) {
 	}
 }
 
+// uncommented finds the keys of the example that are off.
+var uncommented = regexp.MustCompile(`(?m)^( *)#([^ #\n])`)
+
 // Once its commented keys are uncommented, the example names each key of the
 // structs at its place, and no other.
 func TestExampleNamesEveryKey(t *testing.T) {
-	text := regexp.MustCompile(`(?m)^( *)#([^ #\n])`).ReplaceAll(readExample(t), []byte("$1$2"))
+	text := uncommented.ReplaceAll(readExample(t), []byte("$1$2"))
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		t.Fatal(err)
@@ -69,6 +73,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 
 func pathsOfType(path string, typ reflect.Type, paths map[string]bool) {
 	switch {
+	case typ == reflect.TypeFor[netip.Addr]():
 	case typ.Kind() == reflect.Slice:
 		pathsOfType(path, typ.Elem(), paths)
 	case typ.Kind() == reflect.Struct:
@@ -148,12 +153,31 @@ failover: {release: promoted, fence_timeout: 1m, require_quorum: true, demote_ol
 limits: {max_clients: 7, client_buffer: 65536, replay_bytes: 64KiB, loops: 2}
 drain: {timeout: 0s}
 health: {address: ""}
+vip:
+  - {name: a, interface: eth0, addresses: [10.0.0.100/24, "::ffff:10.0.0.101"], router_id: 51, password: 0123, source: ""}
+  - name: b
+    interface: '{{ printf "eth%d" 7 }}'
+    addresses: ["fe80::100", "2001:DB8::1/64"]
+    router_id: 51
+    priority: 200
+    advert_interval: 100ms
+    version: 3
+    source: fe80::1
+    peers: [fe80::1, fe80::2]
+    preempt_delay: 5s
+    prefer_local_master: 54
+    notify_master: [/bin/notify, "two words"]
+    notify_backup: /bin/notify  backup
+    notify_fault: ""
+    notify_stop: []
+  - {name: c, interface: eth1, addresses: ['{{ "10.0.0.102/32" }}'], router_id: 51, version: 3, preempt: false, checksum: plain}
 log: {level: debug, format: console}
 `), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const second = Duration(1e9)
+	ip := netip.MustParseAddr
 	want := &Config{
 		Sentinel: Sentinel{
 			Addresses:    []string{"s1:26379", "[::1]:26380"},
@@ -171,7 +195,23 @@ log: {level: debug, format: console}
 		Hold:     Hold{MaxBytes: 1000000},
 		Failover: Failover{Release: Promoted, FenceTimeout: 60 * second, RequireQuorum: true, DemoteOldMaster: true},
 		Limits:   Limits{MaxClients: 7, ClientBuffer: 64 << 10, ReplayBytes: 64 << 10, Loops: 2},
-		Log:      Log{Level: "debug", Format: "console"},
+		VIP: []VIP{
+			{
+				Name: "a", Interface: "eth0", Addresses: []netip.Addr{ip("10.0.0.100"), ip("10.0.0.101")}, RouterID: 51, Priority: 100,
+				AdvertInterval: second, Version: 2, Password: "0123", Preempt: true, Checksum: Pseudo,
+			},
+			{
+				Name: "b", Interface: "eth7", Addresses: []netip.Addr{ip("fe80::100"), ip("2001:db8::1")}, RouterID: 51, Priority: 200,
+				AdvertInterval: second / 10, Version: 3, Source: ip("fe80::1"), Peers: []netip.Addr{ip("fe80::1"), ip("fe80::2")},
+				Preempt: true, PreemptDelay: 5 * second, PreferLocalMaster: 54, Checksum: Pseudo,
+				NotifyMaster: Command{"/bin/notify", "two words"}, NotifyBackup: Command{"/bin/notify", "backup"}, NotifyFault: Command{}, NotifyStop: Command{},
+			},
+			{
+				Name: "c", Interface: "eth1", Addresses: []netip.Addr{ip("10.0.0.102")}, RouterID: 51, Priority: 100,
+				AdvertInterval: second, Version: 3, Checksum: Plain,
+			},
+		},
+		Log: Log{Level: "debug", Format: "console"},
 	}
 	if !reflect.DeepEqual(config, want) {
 		t.Errorf("is\n%#v\nwant\n%#v", config, want)

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -26,7 +27,20 @@ func (d *draft) decode(key string, line int, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	d.origin[key] = lineOf(line)
-	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	switch t := v.Addr().Interface().(type) {
+	case *netip.Addr: // its own text form knows neither templates nor operators
+		if text, ok := d.text(key, n); ok {
+			d.decodeIP(key, text, t)
+		}
+		return
+	case *Command:
+		if n.Kind == yaml.ScalarNode {
+			if text, ok := d.text(key, n); ok {
+				*t = strings.Fields(text)
+			}
+			return
+		}
+	case encoding.TextUnmarshaler:
 		if text, ok := d.text(key, n); ok {
 			if err := t.UnmarshalText([]byte(text)); err != nil {
 				d.fault(key, "%v", err)
@@ -85,8 +99,11 @@ func (d *draft) decodeList(key string, n *yaml.Node, v reflect.Value) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
-		if l, ok := v.Index(i).Addr().Interface().(*Listener); ok {
-			*l = DefaultListener()
+		switch element := v.Index(i).Addr().Interface().(type) {
+		case *Listener:
+			*element = DefaultListener()
+		case *VIP:
+			*element = DefaultVIP()
 		}
 		d.decode(elementOf(key, i), item.Line, item, v.Index(i))
 	}

@@ -36,6 +36,9 @@ func (d *draft) readSecrets() {
 		d.readSecret(listenerKey(i, "redis."), &l.Redis.Password, l.Redis.PasswordFile)
 		d.readSecret(listenerKey(i, ""), &l.Password, l.PasswordFile)
 	}
+	for i := range d.VIP {
+		d.readSecret(vipKey(i, ""), &d.VIP[i].Password, d.VIP[i].PasswordFile)
+	}
 }
 
 // readSecret fills password from file, if one is given. Line breaks at the end

@@ -21,7 +21,8 @@ const (
 // order is what a goroutine needs to prepare an upstream: a snapshot, because
 // the session belongs to its loop.
 type order struct {
-	s     *session
+	s     *session // nil: a shared upstream is wanted, of this trunk
+	t     *trunk
 	site  *site
 	view  *sentinel.View
 	ctx   context.Context // ends with the View
@@ -38,6 +39,7 @@ type order struct {
 type prepared struct {
 	fd     int
 	proven bool
+	locked bool   // the node wants a login that the clients of a shared upstream have not made
 	rest   []byte // came after the replay: messages for the client
 	err    error
 }
@@ -51,10 +53,16 @@ const listenersFirst = 250 * time.Millisecond
 // is open.
 func (l *loop) pursue(s *session) {
 	site := s.site
-	if s.phase != phaseWaiting || !site.view.Serving() || site.view != site.m.tracker.View() || l.now.Before(site.gate) || l.now.Before(s.notBefore) {
+	if s.phase != phaseWaiting || !site.view.Serving() || site.view != site.m.tracker.View() || l.now.Before(s.notBefore) {
 		return
 	}
 	if site.firsts > 0 && l.now.Before(site.others) && !s.vec.listens() {
+		return
+	}
+	if s.shares() && (l.join(s) || !l.pinLocked(s)) {
+		return
+	}
+	if l.now.Before(site.gate) {
 		return
 	}
 	o := order{s: s, site: site, view: site.view, ctx: site.ctx, bytes: s.on.tunnel}
@@ -78,11 +86,35 @@ func (l *loop) pursue(s *session) {
 	l.prepareNext()
 }
 
+// pinLocked tells whether a session that would share must have an upstream of
+// its own, because it has to log in first. Else a shared one is prepared.
+func (l *loop) pinLocked(s *session) bool {
+	if t := s.site.trunks[keyOf(s)]; t != nil && t.locked == s.site.view {
+		s.pin = pinLogin
+		s.site.count.pins[pinLogin].Add(1)
+		return true
+	}
+	if !l.now.Before(s.site.gate) {
+		l.prepareTrunk(s)
+	}
+	return false
+}
+
 func (l *loop) prepareNext() {
 	for l.preparing < maxPreparing && len(l.want) > 0 {
 		o := l.want[0]
 		l.want[0] = order{}
 		l.want = l.want[1:]
+		if o.t != nil {
+			if o.view == o.site.view {
+				l.preparing++
+				go l.prepare(o)
+			} else {
+				o.t.preparing = false
+				l.admitWaiting(o.site)
+			}
+			continue
+		}
 		if o.s.phase != phasePreparing || o.turn != o.s.turn {
 			l.prepared(o)
 			continue
@@ -112,6 +144,10 @@ func (l *loop) receive(o order, res prepared) {
 	l.preparing--
 	s := o.s
 	defer l.prepareNext()
+	if o.t != nil {
+		l.receiveTrunk(o, res)
+		return
+	}
 	defer l.prepared(o)
 	if s.phase != phasePreparing || o.turn != s.turn {
 		if res.fd >= 0 {
@@ -149,16 +185,10 @@ func (l *loop) prepared(o order) {
 
 func (l *loop) attach(o order, res prepared) {
 	s := o.s
-	u := &upstream{s: s, fd: res.fd, view: o.view, proven: res.proven}
-	if _, err := l.adopt(res.fd, nil, u); err != nil {
-		l.drop(res.fd)
-		l.attachFailed(o, err)
+	u := &upstream{s: s, site: o.site, fd: res.fd, view: o.view, proven: res.proven}
+	if !l.adoptUpstream(o, u) {
 		return
 	}
-	o.site.gate, o.site.backoff, o.site.trouble = time.Time{}, 0, ""
-	o.site.m.atEase()
-	s.site.count.add(statUpstreams, 1)
-	l.p.upstreams.Add(1)
 	s.up, s.phase = u, phaseAttached
 	if s.pend != nil {
 		s.pend.rewind()
@@ -166,7 +196,7 @@ func (l *loop) attach(o order, res prepared) {
 	if !s.waitingSince.IsZero() {
 		l.waited(s)
 	}
-	if s.moved && s.vec != nil && s.vec.settings[settingTracking] != nil && s.vec.resp3() {
+	if s.vec != nil && s.vec.settings[settingTracking] != nil && s.vec.resp3() {
 		// The new server knows none of the keys that this client has cached;
 		// a null invalidation tells it to drop them all.
 		if !l.send(s, []byte(">2\r\n$10\r\ninvalidate\r\n_\r\n")) {
@@ -185,20 +215,35 @@ func (l *loop) attach(o order, res prepared) {
 	}
 }
 
+// adoptUpstream takes a prepared connection over; false: it could not.
+func (l *loop) adoptUpstream(o order, u *upstream) bool {
+	if _, err := l.adopt(u.fd, nil, u); err != nil {
+		l.drop(u.fd)
+		l.attachFailed(o, err)
+		return false
+	}
+	o.site.gate, o.site.backoff, o.site.trouble = time.Time{}, 0, ""
+	o.site.m.atEase()
+	o.site.count.add(statUpstreams, 1)
+	l.p.upstreams.Add(1)
+	return true
+}
+
 // attachFailed puts the session back to wait, or ends it when the reason is its
 // own. The gate keeps everybody from trying at once.
 func (l *loop) attachFailed(o order, err error) {
-	s := o.s
-	s.site.count.add(statAttachFailed, 1)
+	o.site.count.add(statAttachFailed, 1)
 	var own *replayError
 	if errors.As(err, &own) {
 		l.log.Warn().Str("master", o.site.m.name).Str("node", o.view.Master).Str("why", err.Error()).
 			Msg("a client's connection cannot be carried over; it is ended")
-		l.close(s, cutLogin)
+		l.closeOrdered(o)
 		return
 	}
 	if o.view != o.site.view || o.ctx.Err() != nil {
-		l.pursue(s)
+		if o.s != nil {
+			l.pursue(o.s)
+		}
 		return
 	}
 	o.site.m.tracker.Doubt(o.view, err.Error())
@@ -207,4 +252,17 @@ func (l *loop) attachFailed(o order, err error) {
 	o.site.backoff = min(max(2*o.site.backoff, firstBackoff), lastBackoff)
 	o.site.gate = l.now.Add(o.site.backoff)
 	l.arm()
+}
+
+// closeOrdered ends those for whom an upstream was prepared in vain.
+func (l *loop) closeOrdered(o order) {
+	if o.s != nil {
+		l.close(o.s, cutLogin)
+		return
+	}
+	for fd := range l.slots {
+		if s := l.slots[fd].s; s != nil && s.site == o.site && s.phase == phaseWaiting && s.shares() && keyOf(s) == o.t.key {
+			l.close(s, cutLogin)
+		}
+	}
 }

@@ -28,6 +28,7 @@ const (
 	kindScript   // EVAL, SCRIPT: may give the node a script
 	kindNullExec // a DISCARD sent in place of an EXEC whose WATCH did not survive
 	kindProve    // HELLO of our own, to learn the role after the client has logged in
+	kindOwn      // a command of our own on a spare upstream; its reply is swallowed
 	kindPoison   // sent in place of a queued command that we answer: it makes EXEC abort
 	kindSilent   // sent under CLIENT REPLY OFF or SKIP: no reply comes
 	kindAnswer   // never sent: the answer is ours and waits for its turn

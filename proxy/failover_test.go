@@ -109,7 +109,7 @@ func TestNothingIsWrittenToTheOldMasterAfterTheViewMoved(t *testing.T) {
 // TestNothingIsWrittenBetweenAViewAndItsLetter: a loop learns of a View by mail,
 // and may read a client before that. It must not write what it reads.
 func TestNothingIsWrittenBetweenAViewAndItsLetter(t *testing.T) {
-	for _, mode := range []config.Mode{config.Dedicated, config.Tunnel} {
+	for _, mode := range []config.Mode{config.Shared, config.Dedicated, config.Tunnel} {
 		t.Run(string(mode), func(t *testing.T) {
 			w, a, b := twoNodes(t, func(cfg *config.Config) { cfg.Listeners[0].Mode = mode })
 			others := a.Conns()

@@ -43,7 +43,7 @@ func (p *Proxy) place(o *order, res *prepared) error {
 		if err := h.login(o, res); err != nil {
 			return err
 		}
-		if res.proven {
+		if res.proven && !res.locked {
 			if err := o.site.m.introduce(o.view, &h); err != nil {
 				return err
 			}
@@ -112,7 +112,7 @@ func (h *handshake) login(o *order, res *prepared) error {
 	case bytes.HasPrefix(reply, []byte("-NOAUTH")) && o.login.Password == "":
 		// The client will log in itself. Until then the View's proof stands,
 		// or the role is asked for once it has.
-		res.proven = o.view.Proven
+		res.proven, res.locked = o.view.Proven, true
 		return nil
 	case bytes.HasPrefix(reply, []byte("-ERR unknown command")):
 		return h.loginOld(o, res)

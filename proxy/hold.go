@@ -16,6 +16,9 @@ func (l *loop) need(s *session) {
 	if s.phase != phaseIdle || s.closing {
 		return
 	}
+	if s.shares() && s.site.view.Serving() && l.join(s) {
+		return
+	}
 	s.phase = phaseWaiting
 	l.startWaiting(s)
 	l.pursue(s)
@@ -62,11 +65,12 @@ func (l *loop) hesitate(s *session) {
 }
 
 // arm makes sure that there is a beat.
-func (l *loop) arm() {
-	if !l.armed {
-		l.armed = true
-		l.due = l.now.Add(beat)
-		l.timer.Reset(beat)
+func (l *loop) arm() { l.armWithin(beat) }
+
+func (l *loop) armWithin(d time.Duration) {
+	if due := l.now.Add(d); !l.armed || due.Before(l.due) {
+		l.armed, l.due = true, due
+		l.timer.Reset(d)
 	}
 }
 
@@ -79,6 +83,10 @@ func (l *loop) tick() {
 			l.cutAll()
 			return
 		}
+	}
+	for _, site := range l.sites {
+		l.thin(site, false)
+		l.hurry(site)
 	}
 	for fd := range l.slots {
 		s := l.slots[fd].s
@@ -120,7 +128,7 @@ func (l *loop) expire(s *session) {
 			case kindPoison:
 				s.vec.shed(e.kind)
 				e.kind = kindAnswer
-			case kindSilent, kindProve:
+			case kindSilent, kindProve, kindOwn:
 				p.sent = len(p.log)
 			default:
 				s.vec.shed(e.kind)
@@ -148,6 +156,7 @@ func (l *loop) onView(index int, v *sentinel.View) {
 	site.ctx, site.cancel = context.WithCancel(context.Background())
 	site.view, site.gate, site.backoff, site.trouble = v, time.Time{}, 0, ""
 	site.firsts, site.others = 0, l.now.Add(listenersFirst)
+	l.viewOfShared(site, v)
 	for _, listens := range []bool{true, false} {
 		l.tellSessions(site, v, listens)
 	}
@@ -160,9 +169,14 @@ func (l *loop) tellSessions(site *site, v *sentinel.View, listens bool) {
 		if s == nil || s.site != site || s.vec.listens() != listens {
 			continue
 		}
+		if s.on.shared && s.up == nil {
+			s.moveAway()
+		}
 		switch {
 		case s.up != nil && s.up.view != v:
 			l.supersede(s, s.up, v)
+		case s.up != nil && s.up.share != nil:
+			l.again(s) // it is not superseded any more
 		case s.phase == phaseWaiting:
 			l.pursue(s)
 		case s.phase == phaseIdle && listens:
@@ -176,19 +190,41 @@ func (l *loop) supersede(s *session, u *upstream, v *sentinel.View) {
 	switch {
 	case s.on.tunnel && !v.Serving():
 		u.superseded = true
-	case v.Serving() && v.Master == u.view.Master && v.RunID == u.view.RunID && v.RunID != "" && !u.leaving:
-		// The same process has proven its role again: its connections are as
-		// good as new ones.
+	case u.provenAgain(v):
 		u.view, u.superseded = v, false
 		l.flush(s)
 		l.again(s)
+	case v.Serving() && u.share != nil:
+		l.leave(s)
 	case v.Serving():
 		u.superseded = true
 		l.lost(u, "")
 	default:
 		u.superseded = true
-		if s.streamed || l.drained(u) {
+		if s.streamed || l.drained(u, s) {
 			l.leave(s)
 		}
 	}
+}
+
+// provenAgain tells whether v proves the very process that u is connected to:
+// its connections are as good as new ones.
+func (u *upstream) provenAgain(v *sentinel.View) bool {
+	return v.Serving() && v.Master == u.view.Master && v.RunID == u.view.RunID && v.RunID != "" && !u.leaving
+}
+
+// viewOfShared tells shared upstreams of a View before their sessions hear of
+// it; a spare is good only for the View it was made under.
+func (l *loop) viewOfShared(site *site, v *sentinel.View) {
+	for _, t := range site.trunks {
+		for _, u := range t.ups {
+			if u.provenAgain(v) {
+				u.view, u.superseded = v, false
+			} else {
+				u.superseded = true
+			}
+			l.look(u)
+		}
+	}
+	l.thin(site, true)
 }

@@ -69,6 +69,7 @@ func TestPreparationAtAHungMasterIsAbandoned(t *testing.T) {
 	w, a, b := twoNodes(t, func(cfg *config.Config) {
 		cfg.Sentinel.Timeout = config.Duration(10 * patience)
 		cfg.Failover.FenceTimeout = config.Duration(10 * patience)
+		cfg.Listeners[0].Mode = config.Dedicated
 	})
 	a.Silence(true)
 	var clients []*client

@@ -49,6 +49,7 @@ func TestHeldBytesAreBounded(t *testing.T) {
 	w, a, b := twoNodes(t, func(cfg *config.Config) {
 		cfg.Hold.MaxWait, cfg.Hold.MaxBytes = config.Duration(10*patience), 200<<10
 		cfg.Failover.FenceTimeout = config.Duration(patience)
+		cfg.Listeners[0].Mode = config.Dedicated // they are all to be refused at the same time
 	})
 	refuse := make(chan struct{})
 	a.Handle("SET", func(c *redistest.Conn, args []string) {
@@ -182,9 +183,13 @@ func TestLoopsShareTheClients(t *testing.T) {
 	for range 40 {
 		w.dial().want(pong, "PING")
 	}
+	upstreams := 10
+	if mode == config.Shared {
+		upstreams = 1
+	}
 	for i, l := range w.p.loops {
 		w.onLoop(l, func(l *loop) {
-			if b := l.books(); b.sessions != 10 || b.upstreams != 10 {
+			if b := l.books(); b.sessions != 10 || b.upstreams != upstreams {
 				t.Errorf("loop %d has %d clients and %d upstreams", i, b.sessions, b.upstreams)
 			}
 		})

@@ -18,13 +18,14 @@ type listener struct {
 	redis   config.Login
 	master  *master
 	tunnel  bool
+	shared  bool
 	clients atomic.Int64
 	bound   atomic.Pointer[string] // the address, while it accepts
 	fault   atomic.Pointer[string] // why it does not
 }
 
 func newListener(p *Proxy, cfg config.Listener, redis config.Login, m *master) *listener {
-	return &listener{p: p, cfg: cfg, redis: redis, master: m, tunnel: cfg.Mode == config.Tunnel}
+	return &listener{p: p, cfg: cfg, redis: redis, master: m, tunnel: cfg.Mode == config.Tunnel, shared: cfg.Mode == config.Shared}
 }
 
 // login is who this listener's upstreams log in as before their client does:

@@ -75,10 +75,17 @@ func (l *loop) admitLogin(s *session, k kind, frame []byte) bool {
 	case !s.authed:
 		return l.reply(s, textHelloAuth)
 	}
+	if s.shares() && !l.pinTo(s, pinLogin) {
+		return false
+	}
+	if s.phase == phaseIdle {
+		l.need(s)
+	}
 	if s.phase != phaseAttached || !s.up.usable() {
-		if s.phase == phaseIdle {
-			l.need(s)
-		}
+		return false
+	}
+	if s.pend != nil {
+		s.stalled = true
 		return false
 	}
 	s.solo = true

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	readBuffer = 256 << 10 // one per loop; fits a second-level cache
+	readBuffer  = 256 << 10 // one per loop; fits a second-level cache
+	writeBuffer = 128 << 10 // one per loop, for what goes to a shared upstream
 	// keepCommand is the largest command that is kept to be sent whole; a
 	// larger one is passed on as it arrives, by counting.
 	keepCommand = 64 << 10
@@ -34,9 +35,14 @@ type loop struct {
 	now   time.Time // of this round
 	sites []*site   // by master, as this loop sees them
 
-	ready []*session // to be read on in the next round, without an event
-	want  []order    // upstreams to be prepared when there is a place, View serving
+	ready []*session  // to be read on in the next round, without an event
+	late  []*upstream // shared ones that may hold more
+	dirty []*upstream // shared ones to be looked after at the end of this round
+	want  []order     // upstreams to be prepared when there is a place, View serving
 	spare spare
+
+	out    []byte // what is gathered for one write
+	routes routes
 
 	heldBytes int // kept for sessions that wait
 	preparing int // prepare goroutines under way
@@ -72,6 +78,9 @@ type site struct {
 	firsts  int           // clients that listen and are being prepared under this View
 	others  time.Time     // until then all others wait for them
 	count   counts        // what became of this master's clients and commands
+
+	trunks map[key]*trunk // the shared upstreams
+	spares pool
 }
 
 func newLoop(p *Proxy) (*loop, error) {
@@ -84,10 +93,10 @@ func newLoop(p *Proxy) (*loop, error) {
 		poll.close()
 		return nil, err
 	}
-	l := &loop{p: p, log: p.log, poll: poll, bell: bell, buf: make([]byte, readBuffer)}
+	l := &loop{p: p, log: p.log, poll: poll, bell: bell, buf: make([]byte, readBuffer), out: make([]byte, 0, writeBuffer)}
 	for _, m := range p.masters {
 		ctx, cancel := context.WithCancel(context.Background())
-		l.sites = append(l.sites, &site{m: m, view: m.tracker.View(), ctx: ctx, cancel: cancel})
+		l.sites = append(l.sites, &site{m: m, view: m.tracker.View(), ctx: ctx, cancel: cancel, trunks: map[key]*trunk{}})
 	}
 	l.timer = time.AfterFunc(time.Hour, l.wake)
 	l.timer.Stop()
@@ -122,7 +131,7 @@ func (l *loop) wake() {
 func (l *loop) run() {
 	defer l.end()
 	for !l.draining || l.sessions > 0 || l.preparing > 0 {
-		events := l.poll.wait(len(l.ready) == 0)
+		events := l.poll.wait(len(l.ready) == 0 && len(l.late) == 0)
 		l.now = time.Now()
 		for i := range events {
 			l.dispatch(int(events[i].Fd), uint32(events[i].Pad), events[i].Events)
@@ -138,8 +147,22 @@ func (l *loop) run() {
 				l.ready = batch[:0]
 			}
 		}
+		if n := len(l.late); n > 0 {
+			late := l.late
+			l.late = nil
+			for _, u := range late {
+				if u.share != nil && l.slots[u.fd].u == u {
+					l.readUpstream(u)
+				}
+			}
+		}
 		if l.armed && !l.now.Before(l.due) {
 			l.tick()
+		}
+		for len(l.dirty) > 0 {
+			u := l.dirty[len(l.dirty)-1]
+			l.dirty = l.dirty[:len(l.dirty)-1]
+			l.tend(u)
 		}
 	}
 }
@@ -183,6 +206,14 @@ func (l *loop) end() {
 	l.mu.Unlock()
 	for _, letter := range letters {
 		letter(l) // a late descriptor is still closed by the one that would have adopted it
+	}
+	for fd := range l.slots {
+		if u := l.slots[fd].u; u != nil {
+			if u.share != nil {
+				l.p.shared.Add(-1)
+			}
+			l.dropUpstream(u)
+		}
 	}
 	l.poll.close()
 	closeFD(l.bell)

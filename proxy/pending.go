@@ -15,6 +15,9 @@ type pending struct {
 	q    []entry
 	head int
 	pair int // q[head:pair] was told "not executed" and waits to be sent again; replies belong to q[pair]
+
+	begun int // on a shared upstream: the first of q of which nothing has been written
+	next  int // where in the log that one begins
 }
 
 // entry is one accepted command.
@@ -61,11 +64,13 @@ func (p *pending) room(n int) {
 	if p.off > len(p.log)/2 && len(p.log)+n > cap(p.log) {
 		p.log = p.log[:copy(p.log, p.log[p.off:])]
 		p.sent -= p.off
+		p.next -= p.off
 		p.off = 0
 	}
 	if p.head > len(p.q)/2 && len(p.q) == cap(p.q) {
 		p.q = p.q[:copy(p.q, p.q[p.head:])]
 		p.pair -= p.head
+		p.begun -= p.head
 		p.head = 0
 	}
 }
@@ -93,12 +98,10 @@ func (p *pending) pop() {
 	p.off += int(p.q[p.head].size)
 	p.head++
 	p.pair = p.head
-	if p.sent < p.off {
-		p.sent = p.off
-	}
+	p.sent = max(p.sent, p.off)
+	p.begun, p.next = max(p.begun, p.head), max(p.next, p.off)
 	if p.head == len(p.q) {
-		p.q, p.head, p.pair = p.q[:0], 0, 0
-		p.log, p.off, p.sent = p.log[:0], 0, 0
+		*p = pending{log: p.log[:0], q: p.q[:0]}
 	}
 }
 
@@ -112,7 +115,7 @@ func (p *pending) ours() bool {
 func (p *pending) due() int {
 	n := 0
 	for _, e := range p.q[p.head:] {
-		if e.kind != kindProve {
+		if e.kind != kindProve && e.kind != kindOwn {
 			n++
 		}
 	}
@@ -138,6 +141,27 @@ func (p *pending) drop() {
 
 // written notes that n bytes more have gone to the upstream.
 func (p *pending) written(n int) { p.sent += n }
+
+// begin notes that n bytes more have gone to a shared upstream, and tells of how
+// many commands these are the first.
+func (p *pending) begin(n int) (begun int) {
+	p.sent += n
+	for ; p.begun < len(p.q) && p.next < p.sent; p.begun++ {
+		if p.q[p.begun].kind != kindAnswer {
+			begun++
+		}
+		p.next += int(p.q[p.begun].size)
+	}
+	return begun
+}
+
+// begunRest is what is still to be written of a command of which a part is.
+func (p *pending) begunRest() []byte {
+	if p.next <= p.sent {
+		return nil
+	}
+	return p.log[p.sent:p.next]
+}
 
 // sentWhole tells whether the command that the next reply belongs to has left
 // completely; only then can a reply come.
@@ -187,11 +211,14 @@ func (p *pending) forget() {
 		}
 		out = append(out, cmd...)
 	}
-	p.log, p.off, p.sent = out, 0, sent
+	p.log, p.off, p.sent, p.next = out, 0, sent, 0
+	for _, e := range p.q[p.head:p.begun] {
+		p.next += int(e.size)
+	}
 }
 
 // rewind makes everything unsent again, for a new upstream.
 func (p *pending) rewind() {
-	p.sent = p.off
-	p.pair = p.head
+	p.sent, p.next = p.off, p.off
+	p.pair, p.begun = p.head, p.head
 }

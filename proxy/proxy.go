@@ -45,6 +45,7 @@ type Proxy struct {
 	draining   atomic.Bool
 	clients    atomic.Int64
 	upstreams  atomic.Int64
+	shared     atomic.Int64 // of these
 	accepted   atomic.Uint64
 	turnedAway atomic.Uint64
 	running    sync.WaitGroup

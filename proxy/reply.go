@@ -58,8 +58,17 @@ func (l *loop) settledSpecial(u *upstream, e *entry, typ byte, frame []byte) boo
 		l.settledByReplica(u, e, frame)
 		return false
 	}
+	if e.kind == kindOwn {
+		p.pop()
+		return false
+	}
 	if typ == '-' && l.refusal(s, frame) && s.tries < maxRefusals {
 		u.refusing, u.superseded = true, true
+		if u.share != nil {
+			// A script can return an error that only looks like a refusal; the
+			// next time it will not concern strangers.
+			s.refusedBy = u.view
+		}
 		s.site.m.tracker.Doubt(u.view, "answered "+firstLine(frame))
 		u.leaving = true
 		l.hesitate(s)
@@ -123,6 +132,8 @@ func (l *loop) settledLogin(u *upstream, k kind, typ byte, frame []byte) {
 		return
 	}
 	if k == kindReset {
+		u.soiled = u.soiled || s.forGood
+		s.forGood = false
 		s.vec, s.mute, s.skip = s.vec.reset(), false, false
 		s.authed = s.on.cfg.Password == ""
 		s.req.Unauthenticated(!s.authed)

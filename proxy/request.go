@@ -37,7 +37,7 @@ func (l *loop) consume(s *session, buf []byte, at int) {
 // of ours has made that impossible.
 func (l *loop) forward(s *session) {
 	l.flush(s)
-	if u := s.up; u != nil && u.leaving && l.drained(u) {
+	if u := s.up; u != nil && u.leaving && l.drained(u, s) {
 		l.leave(s)
 	}
 	if s.phase == phaseWaiting || s.phase == phasePreparing {
@@ -91,6 +91,9 @@ var errStranger = errors.New("Protocol error: unauthenticated bulk length")
 // changes the connection is kept longer, because it must be seen whole.
 func (l *loop) takeLarge(s *session, rest []byte) {
 	k := classify(resp.Name(rest))
+	if s.shares() {
+		l.pinTo(s, pinLarge)
+	}
 	if s.up != nil && s.site.m.tracker.View() != s.up.view {
 		s.up.superseded = true // the letter that says so is on its way
 	}
@@ -141,10 +144,13 @@ func (l *loop) admit(s *session, frame []byte) bool {
 		s.vec.shed(k)
 		l.answer(s, answerExpired)
 		return s.phase != phaseClosed
-	case s.phase != phaseAttached || !s.up.usable():
-		if s.phase == phaseIdle {
-			l.need(s)
+	case s.on.shared && !s.forGood:
+		if done, ok := l.admitAlone(s, k, frame); done {
+			return ok
 		}
+	}
+	switch {
+	case !l.takesPlace(s, k, frame):
 		return false
 	case k == kindPlain && !s.mute && !s.skip:
 		s.moved = s.moved && !s.site.m.writes(frame)
@@ -192,6 +198,11 @@ func (l *loop) admitSpecial(s *session, k kind, frame []byte) bool {
 			l.answer(s, answerNoReplicas)
 			return true
 		}
+		if s.on.shared && s.pend == nil && s.plain() {
+			// Its writes were made on another connection. Any command sets the
+			// offset that WAIT asks about to the present one.
+			l.pushOwn(s, ping)
+		}
 	case kindScript:
 		s.site.m.scripts.note(frame)
 		s.moved = false
@@ -222,7 +233,10 @@ func (s *session) silences(k kind) bool {
 	return s.mute || s.skip
 }
 
-var discard = command("DISCARD")
+var (
+	discard = command("DISCARD")
+	ping    = command("PING")
+)
 
 // admitReply follows CLIENT REPLY, which changes how many replies come. ok is
 // admit's result, if it was that.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/resp"
+	"holdfast/sentinel"
 )
 
 // session is one client. It belongs to one loop, which is the only one to
@@ -24,32 +25,38 @@ type session struct {
 	up      *upstream
 	vec     *vector // acknowledged state; nil: a fresh connection
 
-	waitingSince time.Time // since when a command of its waits for an upstream; zero: none does
-	notBefore    time.Time // it may not try another upstream before
-	turn         uint32    // of the order that is being prepared for it
-	tries        int       // upstreams in a row that answered it nothing but refusals
-	weight       int       // bytes counted in loop.heldBytes
+	waitingSince time.Time      // since when a command of its waits for an upstream; zero: none does
+	notBefore    time.Time      // it may not try another upstream before
+	refusedBy    *sentinel.View // under which a shared upstream was refused over a command of its
+	turn         uint32         // of the order that is being prepared for it
+	tries        int            // upstreams in a row that answered it nothing but refusals
+	weight       int            // bytes counted in loop.heldBytes
 
 	sentAt  time.Time // when something was last written for it
 	failed  error     // the protocol error that ends it once all is answered
 	leaving cut       // why it is closing
 
-	gone     bool // the client has closed its side; what it sent may not be read yet
-	more     bool // its socket may hold bytes that were not read
-	listed   bool // in loop.ready
-	eof      bool // the client sends no more
-	closing  bool // to be closed once out is written
-	solo     bool // a command is out that must travel alone (AUTH, HELLO)
-	stalled  bool // the next command waits until everything is answered
-	streamed bool // the command being received is passed on as it arrives
-	swallow  bool // the command being received is thrown away: its answer stands already
-	shedding bool // what it sends is answered with "waited too long", for the moment
-	mute     bool // CLIENT REPLY OFF is in force for what is accepted now
-	skip     bool // CLIENT REPLY SKIP silences the next command
-	unsure   bool // state was changed without an acknowledgement: it cannot be carried over
-	prove    bool // its upstream's role is to be asked for before anything else
-	moved    bool // its latest writes were made on another connection
-	authed   bool // has presented the listener's password
+	gone     bool  // the client has closed its side; what it sent may not be read yet
+	more     bool  // its socket may hold bytes that were not read
+	listed   bool  // in loop.ready
+	eof      bool  // the client sends no more
+	closing  bool  // to be closed once out is written
+	solo     bool  // a command is out that must travel alone (AUTH, HELLO)
+	stalled  bool  // the next command waits until everything is answered
+	streamed bool  // the command being received is passed on as it arrives
+	swallow  bool  // the command being received is thrown away: its answer stands already
+	shedding bool  // what it sends is answered with "waited too long", for the moment
+	mute     bool  // CLIENT REPLY OFF is in force for what is accepted now
+	skip     bool  // CLIENT REPLY SKIP silences the next command
+	unsure   bool  // state was changed without an acknowledgement: it cannot be carried over
+	prove    bool  // its upstream's role is to be asked for before anything else
+	moved    bool  // its latest writes were made on another connection
+	wrote    bool  // since it last moved; only looked at where upstreams are shared
+	queued   bool  // in the writers of its shared upstream
+	forGood  bool  // it never goes back to a shared upstream
+	pin      pin   // why its upstream is its own, or is to be
+	large    uint8 // so many commands more travel apart, because of a large reply
+	authed   bool  // has presented the listener's password
 }
 
 // phase is where a session stands with its upstream.
@@ -71,6 +78,9 @@ const maxInFlight = 1 << 20
 func (l *loop) open(fd int, on *listener) {
 	s := &session{l: l, on: on, fd: fd, site: l.sites[on.master.index]}
 	s.authed = on.cfg.Password == "" // else it must present it first
+	if !on.shared {
+		s.pin = pinMode
+	}
 	s.req.Unauthenticated(!s.authed)
 	if _, err := l.adopt(fd, s, nil); err != nil {
 		l.drop(fd)
@@ -129,7 +139,7 @@ func (l *loop) clientEvent(s *session, ev uint32) {
 	case !s.gone || s.phase == phaseClosed:
 	case s.held():
 		l.close(s, cutClient)
-	case s.stalled && s.up != nil && s.pend != nil && len(s.pend.unsent()) == 0:
+	case s.stalled && s.up != nil && s.up.share == nil && s.pend != nil && len(s.pend.unsent()) == 0:
 		// What it sent last waits for an answer that may never come, if that
 		// of a blocking command: Redis sees the end too and lets go of it.
 		s.up.superseded = true
@@ -146,7 +156,13 @@ func (l *loop) readable(s *session) bool {
 	case s.shedding:
 		return true
 	case s.phase == phaseAttached:
-		return s.up.usable() && !s.up.full && (s.pend == nil || s.pend.len() < maxInFlight)
+		most := maxInFlight
+		if s.up.share != nil {
+			most = sharedInFlight
+		}
+		return s.up.usable() && !s.up.full && (s.pend == nil || s.pend.len() < most)
+	case s.phase == phaseIdle && s.on.shared && s.authed:
+		return s.site.view.Serving()
 	default:
 		return !s.authed
 	}
@@ -197,8 +213,11 @@ func (l *loop) read(s *session, toEnd bool) {
 			case phaseWaiting, phasePreparing:
 				l.startWaiting(s)
 			case phaseAttached:
-				if s.up.superseded && !s.on.tunnel && l.drained(s.up) {
+				switch u := s.up; {
+				case u.superseded && !s.on.tunnel && l.drained(u, s):
 					l.leave(s)
+				case u.share != nil && u.full:
+					u.share.parked = append(u.share.parked, s)
 				}
 			}
 			return
@@ -249,11 +268,13 @@ func (l *loop) clientEOF(s *session) {
 		shutdownWrite(s.up.fd)
 		return
 	}
-	if s.pend == nil || s.up == nil || s.up.full || s.streamed {
+	if s.pend == nil || s.up == nil || s.up.full && s.up.share == nil || s.streamed {
 		l.close(s, cutNone)
 		return
 	}
-	shutdownWrite(s.up.fd)
+	if s.up.share == nil {
+		shutdownWrite(s.up.fd)
+	}
 }
 
 // send gives bytes to the client, in order. False: the session is closed.

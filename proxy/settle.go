@@ -5,6 +5,10 @@ import "slices"
 // lost ends an upstream whose connection has gone and settles what was under
 // way on it.
 func (l *loop) lost(u *upstream, why string) {
+	if u.share != nil {
+		l.lostShared(u, why)
+		return
+	}
 	s := u.s
 	gaveUp := u.throttled && !u.superseded
 	if !u.superseded && !gaveUp {
@@ -37,6 +41,9 @@ func (l *loop) leave(s *session) {
 		return
 	}
 	l.detach(s)
+	if s.pend == nil && s.on.shared && !s.forGood && s.plain() {
+		s.pin = pinNone
+	}
 	if !l.inTurn(s) || s.closing {
 		return
 	}
@@ -49,18 +56,26 @@ func (l *loop) leave(s *session) {
 	}
 }
 
-// detach closes a session's upstream, if it has one.
+// detach takes a session off its upstream, if it has one; its own is closed.
 func (l *loop) detach(s *session) {
 	if s.phase == phaseClosed {
 		return
 	}
 	if u := s.up; u != nil {
-		u.in = l.spare.put(u.in)
-		l.drop(u.fd)
-		l.p.upstreams.Add(-1)
-		s.up = nil
+		if s.up = nil; u.share != nil {
+			l.leaveShared(s, u)
+		} else {
+			l.dropUpstream(u)
+		}
 	}
 	s.phase = phaseIdle
+}
+
+// moveAway notes that what the session has written is on a connection that it
+// has no more.
+func (s *session) moveAway() {
+	s.moved = s.moved || s.wrote || !s.on.shared
+	s.wrote = false
 }
 
 // maxTries is how many connections in a row may go away over the same command
@@ -75,14 +90,14 @@ func (l *loop) carry(s *session) cut {
 	switch {
 	case s.unsure:
 		return cutState
-	case s.up.tail == tailPaired:
+	case s.up.tail == tailPaired && s.up.s == s:
 		return cutHalfReply
 	}
 	v := s.vec
 	if v != nil && v.watching {
 		v.watching, v.broken = false, true
 	}
-	s.moved = true
+	s.moveAway()
 	old := s.pend
 	if old == nil || old.empty() {
 		l.releasePending(s)
@@ -190,6 +205,7 @@ func (l *loop) carryOne(s *session, to *pending, e entry, cmd []byte, sent bool,
 	case e.kind == kindPoison:
 		e.want = want
 		to.push(e, cmd)
+	case e.kind == kindOwn:
 	case e.kind == kindProve:
 		s.solo = false
 	case e.kind == kindSilent && (e.flag&flagLarge != 0 || sent && !refused):
@@ -280,19 +296,24 @@ func (l *loop) settle(u *upstream) {
 	switch {
 	case u.stray:
 		l.close(s, cutStray)
-	case u.denied || u.superseded && l.drained(u):
+	case u.denied || u.superseded && l.drained(u, s):
 		l.leave(s)
 	case s.more:
 		l.again(s)
 	}
+	l.part(s)
 }
 
 // drained tells whether an upstream that may no longer be written to has
-// brought everything. One that brings messages is kept until there is another.
-func (l *loop) drained(u *upstream) bool {
-	p := u.s.pend
+// brought a session everything. One that brings messages is kept until there is
+// another.
+func (l *loop) drained(u *upstream, s *session) bool {
+	p := s.pend
 	due := p != nil && p.sentWhole()
-	return !due && u.tail == tailHeld && len(u.in) == 0 && (u.leaving || !u.s.vec.listens() || p != nil || u.s.more)
+	if u.share != nil {
+		return !due
+	}
+	return !due && u.tail == tailHeld && len(u.in) == 0 && (u.leaving || !s.vec.listens() || p != nil || s.more)
 }
 
 // proveRole asks the node for its role on a connection that could not be asked

@@ -68,6 +68,7 @@ type counts struct {
 	stats    [statCount]atomic.Uint64
 	refusals [refusedCount]atomic.Uint64
 	cuts     [cutCount]atomic.Uint64
+	pins     [pinCount]atomic.Uint64
 }
 
 func (c *counts) add(s stat, n int) { c.stats[s].Add(uint64(n)) }
@@ -81,8 +82,9 @@ type Stats struct {
 	Draining    bool            `json:"draining"`
 	Clients     int             `json:"clients"`
 	Upstreams   int             `json:"upstreams"`
-	Connections uint64          `json:"connections"` // accepted since the start
-	TurnedAway  uint64          `json:"turned_away"` // above limits.max_clients
+	Shared      int             `json:"shared_upstreams"` // of these
+	Connections uint64          `json:"connections"`      // accepted since the start
+	TurnedAway  uint64          `json:"turned_away"`      // above limits.max_clients
 	Listeners   []ListenerStats `json:"listeners"`
 	Masters     []MasterStats   `json:"masters"`
 }
@@ -121,6 +123,7 @@ type Counters struct {
 	Holds           uint64            `json:"holds"`        // waits for an upstream that ended
 	HeldSeconds     float64           `json:"held_seconds"` // and how long they were together
 	Closed          map[string]uint64 `json:"closed"`       // connections, by reason
+	Pins            map[string]uint64 `json:"session_pins"` // sessions that got an upstream of their own, by reason
 	UpstreamsOpened uint64            `json:"upstreams_opened"`
 	UpstreamsLost   uint64            `json:"upstreams_lost"`
 	AttachFailed    uint64            `json:"attach_failed"`
@@ -134,6 +137,7 @@ func (p *Proxy) Stats() Stats {
 		Draining:    p.draining.Load(),
 		Clients:     int(p.clients.Load()),
 		Upstreams:   int(p.upstreams.Load()),
+		Shared:      int(p.shared.Load()),
 		Connections: p.accepted.Load(),
 		TurnedAway:  p.turnedAway.Load(),
 	}
@@ -150,7 +154,7 @@ func (p *Proxy) Stats() Stats {
 
 // counters sums what the loops counted for one master.
 func (p *Proxy) counters(m *master) Counters {
-	c := Counters{Refused: map[string]uint64{}, Closed: map[string]uint64{}}
+	c := Counters{Refused: map[string]uint64{}, Closed: map[string]uint64{}, Pins: map[string]uint64{}}
 	for _, l := range p.loops {
 		c.sum(&l.sites[m.index].count)
 	}
@@ -174,6 +178,9 @@ func (c *Counters) sum(of *counts) {
 	}
 	for why := cutNone; why < cutCount; why++ {
 		c.Closed[why.String()] += of.cuts[why].Load()
+	}
+	for why := pinMode + 1; why < pinCount; why++ {
+		c.Pins[why.String()] += of.pins[why].Load()
 	}
 	c.Accepted += of.get(statAccepted)
 	c.Resent += of.get(statResent)

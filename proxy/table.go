@@ -17,14 +17,18 @@ type table struct {
 }
 
 // trait is the part of a command's flags that decides whether it may be sent
-// twice.
-type trait uint8
+// twice, and whether it may travel with those of others.
+type trait uint16
 
 const (
-	traitRead      trait = 1 << iota // readonly and not may_replicate
-	traitBlocking                    //
-	traitWrite                       // write or may_replicate
-	traitContainer                   // its subcommands have flags of their own
+	traitRead       trait = 1 << iota // readonly and not may_replicate
+	traitBlocking                     //
+	traitWrite                        // write or may_replicate
+	traitContainer                    // its subcommands have flags of their own
+	traitAdmin                        //
+	traitBusy                         // allow_busy: runs while a script does
+	traitModule                       //
+	traitConnection                   // in the ACL category of that name
 )
 
 // parseTable reads the reply to COMMAND. Each command is an array of name,
@@ -48,7 +52,13 @@ func (t *table) add(cmd []byte) {
 			text, _ := resp.String(field)
 			name = strings.ToLower(string(text))
 		case 2:
-			is = traits(field)
+			is |= traits(field)
+		case 6:
+			for category := range resp.Elements(field) {
+				if text, _ := resp.String(category); string(text) == "@connection" {
+					is |= traitConnection
+				}
+			}
 		case 9:
 			for sub := range resp.Elements(field) {
 				is |= traitContainer
@@ -75,7 +85,12 @@ func traits(flags []byte) trait {
 			is |= traitWrite
 			replicates = true
 		case "admin":
+			is |= traitAdmin
 			replicates = true
+		case "allow_busy":
+			is |= traitBusy
+		case "module":
+			is |= traitModule
 		}
 	}
 	if replicates {
@@ -83,6 +98,8 @@ func traits(flags []byte) trait {
 	}
 	return is
 }
+
+func lower(word []byte) string { return strings.ToLower(string(word)) }
 
 // of finds a command's traits; an unknown command has none and so is treated as
 // a write.
@@ -94,10 +111,10 @@ func (t *table) of(cmd []byte) trait {
 	if len(args) == 0 {
 		return 0
 	}
-	name := strings.ToLower(string(args[0]))
+	name := lower(args[0])
 	is := t.flags[name]
 	if is&traitContainer != 0 && len(args) > 1 {
-		return t.flags[name+"|"+strings.ToLower(string(args[1]))]
+		return t.flags[name+"|"+lower(args[1])]
 	}
 	return is
 }
@@ -202,4 +219,12 @@ func timeoutOf(words []string) (at int, unit time.Duration) {
 		return blockOf(words, 4) // after GROUP group consumer
 	}
 	return -1, 0
+}
+
+func (t *table) flagsOf(name string) (is trait, known bool) {
+	if t == nil {
+		return 0, false
+	}
+	is, known = t.flags[name]
+	return is, known
 }

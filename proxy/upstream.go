@@ -2,22 +2,25 @@ package proxy
 
 import (
 	"syscall"
+	"time"
 
 	"holdfast/resp"
 	"holdfast/sentinel"
 )
 
-// upstream is one client's own connection to a node, born of one View. It is
-// never pointed elsewhere: once that View is superseded nothing is written to
+// upstream is a connection to a node, born of one View: one client's own, the
+// shared one of many, or a spare that nobody uses. It is never pointed elsewhere: once that View is superseded nothing is written to
 // it any more, and it lives on only to bring the answers that are under way.
 // (A View that proves the same process again takes it over, see onView.)
 type upstream struct {
-	s    *session
-	fd   int
-	view *sentinel.View
-	rep  resp.Reply // where the present reply ends
-	in   []byte     // the beginning of a reply, scanned, held back until the rest comes
-	tail tail       // what becomes of the rest of the present reply
+	s     *session // whose it is; of a shared one, whose answer is being dealt with
+	share *sharing // nil when it is one client's own
+	site  *site
+	fd    int
+	view  *sentinel.View
+	rep   resp.Reply // where the present reply ends
+	in    []byte     // the beginning of a reply, scanned, held back until the rest comes
+	tail  tail       // what becomes of the rest of the present reply
 
 	full       bool // the socket did not take all there was
 	throttled  bool // it has not been read to its end since its client did not keep up
@@ -28,7 +31,12 @@ type upstream struct {
 	refusing   bool // it has said that it is no master: its replies only settle what was not executed
 	denied     bool // it has a role that is not master's
 	stray      bool // it answered what nobody asked: what belongs to what is no longer known
+	soiled     bool // may have a state that nobody knows: not for another session
 	proven     bool // its role was proven, by the View's probe or on this connection
+
+	key       key // of a spare, as are the following
+	dress     dress
+	idleSince time.Time
 }
 
 // tail says what becomes of a reply that is too large to be held back.
@@ -52,6 +60,10 @@ func (l *loop) flush(s *session) {
 	}
 	u, p := s.up, s.pend
 	if u == nil || p == nil || u.full || u.superseded {
+		return
+	}
+	if u.share != nil {
+		l.queue(s, u)
 		return
 	}
 	b := p.unsent()
@@ -81,6 +93,14 @@ func (l *loop) flush(s *session) {
 }
 
 func (l *loop) upstreamEvent(u *upstream, ev uint32) {
+	switch {
+	case u.share != nil:
+		l.sharedEvent(u, ev)
+		return
+	case u.s == nil:
+		l.spareEvent(u, ev)
+		return
+	}
 	s := u.s
 	if ev&evWrite != 0 && u.full {
 		u.full = false
@@ -105,9 +125,8 @@ func (l *loop) upstreamEvent(u *upstream, ev uint32) {
 // take what it has been sent, its upstream is not read: the pressure reaches
 // Redis as it would on a direct connection.
 func (l *loop) readUpstream(u *upstream) {
-	s := u.s
-	for s.up == u {
-		if len(s.out) > l.p.clientBuffer {
+	for l.slots[u.fd].u == u && (u.s != nil || u.share != nil) {
+		if l.heldBack(u) {
 			u.throttled = true
 			return
 		}
@@ -125,13 +144,16 @@ func (l *loop) readUpstream(u *upstream) {
 			return
 		}
 		u.in = l.spare.put(u.in)
-		if s.on.tunnel {
-			l.send(s, l.buf[:n])
-		} else {
+		switch {
+		case u.share != nil:
+			l.sharedReplies(u, l.buf[:start+n], start)
+		case u.s.on.tunnel:
+			l.send(u.s, l.buf[:n])
+		default:
 			l.replies(u, l.buf[:start+n], start)
 		}
 		if start+n == len(l.buf) {
-			l.again(s)
+			l.readOn(u)
 			return
 		}
 		if !u.ending {
@@ -139,6 +161,23 @@ func (l *loop) readUpstream(u *upstream) {
 			return
 		}
 	}
+}
+
+// readOn has an upstream read on in the next round.
+func (l *loop) readOn(u *upstream) {
+	switch {
+	case u.share != nil:
+		l.late = append(l.late, u)
+	case u.s != nil:
+		l.again(u.s)
+	}
+}
+
+// dropUpstream closes an upstream that nobody has any more.
+func (l *loop) dropUpstream(u *upstream) {
+	u.in = l.spare.put(u.in)
+	l.drop(u.fd)
+	l.p.upstreams.Add(-1)
 }
 
 // replies pairs what came with what is due: buf, of which the first `at` bytes

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -20,6 +21,10 @@ import (
 // patience bounds everything that a test waits for. It is no measure: what is
 // waited for normally happens at once.
 const patience = 20 * time.Second
+
+// mode is the mode of the listeners of all tests that do not choose one. The
+// suite runs them once more with HOLDFAST_TEST_MODE=dedicated.
+var mode = config.Mode(cmp.Or(os.Getenv("HOLDFAST_TEST_MODE"), "shared"))
 
 const masterName = "mymaster"
 
@@ -64,7 +69,7 @@ func watch(t testing.TB, sentinels []string, changes ...func(*config.Config)) *w
 	cfg.Limits.Loops = 1
 	cfg.Drain.Timeout = config.Duration(2 * time.Second)
 	lc := config.DefaultListener()
-	lc.Address, lc.Master = "127.0.0.1:0", masterName
+	lc.Address, lc.Master, lc.Mode = "127.0.0.1:0", masterName, mode
 	cfg.Listeners = []config.Listener{lc}
 	for _, change := range changes {
 		change(&cfg)

@@ -164,6 +164,7 @@ var commandTable = []struct {
 	first, last, step int
 }{
 	{"get", 2, []string{"readonly", "fast"}, 1, 1, 1},
+	{"incr", 2, []string{"write", "denyoom", "fast"}, 1, 1, 1},
 	{"set", -3, []string{"write", "denyoom"}, 1, 1, 1},
 	{"ping", -1, []string{"fast"}, 0, 0, 0},
 	{"echo", 2, []string{"fast"}, 0, 0, 0},

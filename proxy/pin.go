@@ -1,0 +1,280 @@
+package proxy
+
+import (
+	"bytes"
+
+	"holdfast/resp"
+)
+
+// A session of a shared listener travels on its loop's shared upstream as long
+// as its connection is nothing but a user, a database and a protocol. What Redis
+// remembers of a connection, and what would hold up strangers, has an upstream
+// of its own: the session is pinned, and goes back as soon as everything is
+// answered and its connection is plain again. Each pin is counted by its reason:
+// a multiplexer that silently stops multiplexing is the known trap of its kind.
+
+// pin is why a session has an upstream of its own.
+type pin uint8
+
+const (
+	pinNone      pin = iota
+	pinMode          // its listener shares nothing
+	pinLogin         // AUTH, HELLO, SELECT, RESET: what the connection is changes with the reply
+	pinMulti         // a transaction
+	pinWatch         // WATCH
+	pinBlocking      // a command that may wait, WAIT included
+	pinSubscribe     // it listens
+	pinClient        // CLIENT and MONITOR: the connection itself is what is asked for or changed
+	pinAdmin         // an administrator's command
+	pinBusy          // must get through while a script runs
+	pinModule        // a module's command: nobody knows what it does to its connection
+	pinUnknown       // a command that the server's COMMAND does not name
+	pinInline        // a command in plain words
+	pinLarge         // a command or replies too large to have strangers wait for
+	pinRetry         // the connections it was on were lost one after the other
+	pinRefused       // the shared upstream was refused over a command of its
+	pinCount
+)
+
+// String is the reason's label in metrics.
+func (p pin) String() string {
+	return [...]string{"none", "mode", "login", "transaction", "watch", "blocking", "subscribe", "client", "admin",
+		"allow_busy", "module", "unknown_command", "inline", "large", "retry", "refused"}[p]
+}
+
+// largeRun is how many commands of a client that has had a large reply travel on
+// an upstream of its own.
+const largeRun = 64
+
+// apart tells why a command may not travel with those of others, and whether
+// its session stays apart for good: until RESET, or for its life where Redis does
+// not say that RESET clears it.
+func (l *loop) apart(s *session, k kind, frame []byte) (why pin, forGood bool) {
+	switch {
+	case s.large > 0:
+		s.large--
+		return pinLarge, false
+	case s.tries > 1:
+		return pinRetry, false
+	case s.refusedBy != nil && s.refusedBy == s.site.view:
+		return pinRefused, false
+	case s.req.Inline():
+		return pinInline, false
+	}
+	switch k {
+	case kindPlain:
+		return l.routeOf(s, frame)
+	case kindScript:
+		s.wrote = true
+		return routeOfScript(frame)
+	case kindAuth, kindHello, kindSelect, kindReset:
+		return pinLogin, false
+	case kindMulti, kindExec, kindDiscard:
+		return pinMulti, false
+	case kindWatch, kindUnwatch:
+		return pinWatch, false
+	case kindWait:
+		return pinBlocking, false
+	case kindSubscribe, kindUnsubscribe:
+		return pinSubscribe, false
+	}
+	return pinClient, true
+}
+
+// routeOfScript: EVAL and SCRIPT LOAD concern the whole server, SCRIPT KILL must
+// not stand behind the script that it is to end.
+func routeOfScript(frame []byte) (why pin, forGood bool) {
+	if len(resp.Name(frame)) == len("eval") {
+		return pinNone, false
+	}
+	var few [4][]byte
+	if args := resp.Args(few[:0], frame); len(args) > 1 {
+		switch {
+		case is(args[1], "kill"):
+			return pinBusy, false
+		case is(args[1], "debug"):
+			return pinAdmin, true
+		}
+	}
+	return pinNone, false
+}
+
+// routeOf asks the server's COMMAND table, through a small cache by the name as
+// it was written.
+func (l *loop) routeOf(s *session, frame []byte) (why pin, forGood bool) {
+	t := s.site.m.table.Load()
+	if t == nil {
+		// The first shared upstream brings the table; if the server does not
+		// tell, nothing is known of any command.
+		if s.up == nil || s.up.share == nil {
+			return pinNone, false
+		}
+		return pinUnknown, false
+	}
+	r := l.routes.find(t, resp.Name(frame))
+	if s.wrote = s.wrote || r.write; r.look {
+		return t.look(frame)
+	}
+	return r.why, r.forGood
+}
+
+// routes remembers what the table said of the names that were asked for last.
+type routes struct {
+	table *table
+	slots [64]route
+}
+
+type route struct {
+	name    [16]byte
+	size    uint8
+	why     pin
+	forGood bool
+	look    bool // the name alone does not tell
+	write   bool
+}
+
+func (rs *routes) find(t *table, name []byte) route {
+	if len(name) == 0 || len(name) > 16 {
+		return t.route(name)
+	}
+	if rs.table != t {
+		*rs = routes{table: t}
+	}
+	var fixed [16]byte
+	copy(fixed[:], name)
+	r := &rs.slots[(int(name[0])+int(name[len(name)-1])<<2+len(name)<<4)%len(rs.slots)]
+	if int(r.size) != len(name) || r.name != fixed {
+		*r = t.route(name)
+		r.name, r.size = fixed, uint8(len(name))
+	}
+	return *r
+}
+
+// route is what a command's name tells.
+func (t *table) route(name []byte) (r route) {
+	is, known := t.flags[lower(name)]
+	switch {
+	case !known:
+		return route{why: pinUnknown, forGood: true}
+	case is&traitContainer != 0:
+		return route{look: true}
+	case is&traitBlocking != 0 && (bytes.EqualFold(name, []byte("xread")) || bytes.EqualFold(name, []byte("xreadgroup"))):
+		return route{look: true}
+	}
+	r.write = is&traitWrite != 0
+	r.why, r.forGood = is.apart(lower(name))
+	return r
+}
+
+// look decides where the arguments matter.
+func (t *table) look(frame []byte) (why pin, forGood bool) {
+	var few [16][]byte
+	args := resp.Args(few[:0], frame)
+	name := lower(args[0])
+	is := t.flags[name]
+	if is&traitContainer == 0 {
+		for _, a := range args[1:] {
+			switch {
+			case bytes.EqualFold(a, []byte("block")):
+				return pinBlocking, false
+			case bytes.EqualFold(a, []byte("streams")):
+				return pinNone, false
+			}
+		}
+		return pinNone, false
+	}
+	if name == "function" {
+		// KILL and STATS are for the time when a function runs; the others are rare.
+		return pinBusy, false
+	}
+	if len(args) > 1 {
+		if sub, known := t.flags[name+"|"+lower(args[1])]; known {
+			is = sub
+		}
+	}
+	return is.apart(name)
+}
+
+// apart is what the flags of a command say.
+func (is trait) apart(name string) (why pin, forGood bool) {
+	switch {
+	case is&traitModule != 0:
+		return pinModule, false
+	case is&traitBlocking != 0:
+		return pinBlocking, false
+	case is&traitBusy != 0:
+		return pinBusy, false
+	case is&traitAdmin != 0:
+		return pinAdmin, name == "debug"
+	case is&traitConnection != 0:
+		// A server newer than this program may keep more of a connection.
+		if name == "ping" || name == "echo" || name == "command" {
+			return pinNone, false
+		}
+		return pinUnknown, true
+	}
+	return pinNone, false
+}
+
+// takesPlace sees to it that the session has the upstream that this command
+// needs. False: it has to wait for it.
+func (l *loop) takesPlace(s *session, k kind, frame []byte) bool {
+	if s.on.shared {
+		why, forGood := l.apart(s, k, frame)
+		s.forGood = s.forGood || forGood
+		if why != pinNone && s.pin == pinNone && !l.pinTo(s, why) {
+			return false
+		}
+		if s.pend == nil && s.up != nil && s.up.share != nil && s.up.strained(l.now) {
+			l.detach(s)
+		}
+	}
+	if s.phase == phaseIdle {
+		l.need(s)
+	}
+	return s.phase == phaseAttached && s.up.usable()
+}
+
+// pinTo moves a session with nothing outstanding to an upstream of its own;
+// false: it has to wait, for its answers or for the upstream.
+func (l *loop) pinTo(s *session, why pin) bool {
+	if s.pend != nil {
+		s.stalled = true
+		return false
+	}
+	l.detach(s)
+	s.pin = why
+	s.site.count.pins[why].Add(1)
+	return l.takeSpare(s)
+}
+
+// part gives a session's own upstream back once nothing is left of why it had
+// one.
+func (l *loop) part(s *session) {
+	u := s.up
+	if u == nil || u.share != nil || s.pin == pinNone || s.pin == pinMode || s.forGood || s.pend != nil || !s.plain() ||
+		!u.usable() || len(u.in) > 0 || u.tail != tailHeld || u.more || u.full {
+		return
+	}
+	s.up, s.phase, s.pin = nil, phaseIdle, pinNone
+	if u.soiled {
+		l.dropUpstream(u)
+	} else {
+		l.keepSpare(u, s)
+	}
+	if s.more || len(s.in) > 0 {
+		l.again(s)
+	}
+}
+
+// plain tells whether the connection is nothing but a user, a database, a
+// protocol and a name.
+func (s *session) plain() bool {
+	if s.unsure || s.mute || s.skip || s.prove || s.solo {
+		return false
+	}
+	v := s.vec
+	return v == nil || v.multi == nil && !v.watching && !v.broken && !v.readonly && !v.monitor && !v.subscribed() &&
+		v.settings[settingCapa] == nil && v.settings[settingNoEvict] == nil && v.settings[settingNoTouch] == nil &&
+		v.settings[settingTracking] == nil
+}

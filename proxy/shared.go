@@ -1,0 +1,369 @@
+package proxy
+
+import (
+	"syscall"
+	"time"
+)
+
+// sharing is what an upstream has when it carries the commands of many. Each
+// session keeps its own commands, as it does on an upstream of its own; here is
+// only whose turn it is, to be written and to be answered. While an answer is
+// being dealt with, upstream.s is whose it is.
+type sharing struct {
+	trunk    *trunk
+	members  int
+	owners   owners
+	writers  []*session // with commands to be written, in turn
+	rest     []byte     // of a command that was written in part when its client went away
+	parked   []*session // not read on while the socket takes no more
+	progress time.Time  // the last answer, or the first command after all were answered
+	slow     *session   // does not take its replies, so that nobody gets any
+	since    time.Time
+	listed   bool // in loop.dirty
+}
+
+const (
+	// stallTime: who waits longer than this for one answer holds up strangers;
+	// those who have nothing outstanding go on over another upstream.
+	stallTime = 50 * time.Millisecond
+	// sharedInFlight bounds what one client may have outstanding where others
+	// wait behind it, in commands.
+	sharedInFlight = 1024
+	// slowFactor times limits.client_buffer is what one client may leave unread
+	// before its shared upstream is not read any further; slowTime is how long
+	// that may last before the client is cut, as by client-output-buffer-limit.
+	slowFactor = 16
+	slowTime   = time.Second
+)
+
+func (sh *sharing) stalled(now time.Time) bool {
+	return !sh.owners.empty() && now.Sub(sh.progress) > stallTime
+}
+
+// strained tells whether a session with nothing outstanding does better to
+// choose again: a stranger's command holds this upstream up, or did so with the
+// first one, for which this was made.
+func (u *upstream) strained(now time.Time) bool {
+	sh := u.share
+	return sh.stalled(now) || u != sh.trunk.ups[0] && !sh.trunk.ups[0].share.stalled(now)
+}
+
+// look has the upstream looked after at the end of the round: what was queued is
+// written at once, so that a node sees batches.
+func (l *loop) look(u *upstream) {
+	if !u.share.listed {
+		u.share.listed = true
+		l.dirty = append(l.dirty, u)
+	}
+}
+
+// queue notes that a session has something to be written.
+func (l *loop) queue(s *session, u *upstream) {
+	if s.queued || s.pend == nil || len(s.pend.unsent()) == 0 {
+		return
+	}
+	s.queued = true
+	u.share.writers = append(u.share.writers, s)
+	l.look(u)
+}
+
+// tend writes, and ends an upstream that nobody needs any more.
+func (l *loop) tend(u *upstream) {
+	sh := u.share
+	if sh == nil {
+		return
+	}
+	sh.listed = false
+	l.flushShared(u)
+	if u.superseded && sh.owners.empty() && sh.members > 0 {
+		l.everyMember(u, l.leave)
+	}
+	if sh.members == 0 && (u.superseded || sh.owners.empty() && len(sh.rest) == 0) {
+		l.retire(u)
+	}
+}
+
+func (l *loop) everyMember(u *upstream, do func(*session)) {
+	for fd := range l.slots {
+		if s := l.slots[fd].s; s != nil && s.up == u {
+			do(s)
+		}
+	}
+}
+
+// flushShared is flush for many: it gathers what the writers have and writes it.
+// What does not get written stays with its session, so that a superseded View
+// leaves no doubt about what was sent.
+func (l *loop) flushShared(u *upstream) {
+	sh := u.share
+	for !u.full && !u.superseded && (len(sh.writers) > 0 || len(sh.rest) > 0) {
+		if u.site.m.tracker.View() != u.view {
+			u.superseded = true // the letter that says so is on its way
+			return
+		}
+		out := append(l.out[:0], sh.rest...)
+		for _, s := range sh.writers {
+			if len(out) == cap(out) {
+				break
+			}
+			if s.up == u && s.pend != nil {
+				b := s.pend.unsent()
+				out = append(out, b[:min(len(b), cap(out)-len(out))]...)
+			}
+		}
+		n := 0
+		if len(out) > 0 {
+			var errno syscall.Errno
+			if n, errno = rawWrite(u.fd, out); errno != 0 && errno != syscall.EAGAIN {
+				l.lost(u, errno.Error())
+				return
+			}
+		}
+		u.full = n < len(out)
+		l.wrote(u, n)
+	}
+}
+
+// wrote shares out n written bytes among those who had them to write.
+func (l *loop) wrote(u *upstream, n int) {
+	sh := u.share
+	if sh.owners.empty() {
+		sh.progress = l.now
+	}
+	k := min(n, len(sh.rest))
+	if sh.rest, n = sh.rest[k:], n-k; len(sh.rest) == 0 {
+		sh.rest = nil
+	}
+	done := 0
+	for _, s := range sh.writers {
+		if s.up == u && s.pend != nil {
+			k := min(n, len(s.pend.unsent()))
+			sh.owners.add(s, s.pend.begin(k))
+			n -= k
+			s.sentAt = l.now
+			if s.pend.kept() > l.p.replayBytes {
+				s.pend.forget()
+			}
+			if len(s.pend.unsent()) > 0 {
+				break
+			}
+			s.queued = false
+		}
+		done++
+	}
+	left := copy(sh.writers, sh.writers[done:])
+	clear(sh.writers[left:])
+	sh.writers = sh.writers[:left]
+}
+
+// leaveShared takes a session off. What it has written of a command must be
+// completed, or the next one's would be taken for it.
+func (l *loop) leaveShared(s *session, u *upstream) {
+	if s.queued {
+		if s.queued = false; u.usable() && s.pend != nil {
+			u.share.rest = append(u.share.rest, s.pend.begunRest()...)
+		}
+	}
+	u.share.members--
+	l.look(u)
+}
+
+// sharedEvent is upstreamEvent for a shared upstream.
+func (l *loop) sharedEvent(u *upstream, ev uint32) {
+	if ev&evWrite != 0 && u.full {
+		u.full = false
+		l.look(u)
+		for i, s := range u.share.parked {
+			u.share.parked[i] = nil
+			if s.phase != phaseClosed {
+				l.again(s)
+			}
+		}
+		u.share.parked = u.share.parked[:0]
+	}
+	if ev&evRead != 0 {
+		u.more = true
+		if ev&evGone != 0 {
+			u.ending = true
+		}
+		l.readUpstream(u)
+	}
+}
+
+// sharedReplies is replies for many: each goes to the session whose turn it is,
+// and all that come for one in a row go in one piece.
+func (l *loop) sharedReplies(u *upstream, buf []byte, at int) {
+	sh := u.share
+	run, pos := 0, 0
+	var to *session
+	for at < len(buf) {
+		n, done, err := u.rep.Scan(buf[at:])
+		at += n
+		if err != nil {
+			l.deliver(u, to, buf[run:pos])
+			l.lost(u, "reply is not RESP: "+err.Error())
+			return
+		}
+		if !done {
+			break
+		}
+		s := sh.owners.next()
+		if s == nil || u.rep.Type() == '>' {
+			l.deliver(u, to, buf[run:pos])
+			l.stray(u, buf[pos:at])
+			return
+		}
+		if s != to {
+			l.deliver(u, to, buf[run:pos])
+			to, run = s, pos
+		}
+		sh.owners.pop()
+		sh.progress = l.now
+		if !l.paired(u, s, buf[pos:at]) {
+			l.send(s, buf[run:pos])
+			run = at
+		}
+		pos = at
+		if s.up == u && s.pend != nil && s.pend.ours() {
+			if l.send(s, buf[run:at]) {
+				l.inTurn(s)
+			}
+			run = at
+		}
+	}
+	l.deliver(u, to, buf[run:pos])
+	l.sharedRest(u, buf[pos:])
+}
+
+// paired settles the reply that is due to s; false: it does not get it.
+func (l *loop) paired(u *upstream, s *session, frame []byte) bool {
+	if s.up != u { // it has gone away since
+		u.tail = tailHeld
+		return false
+	}
+	if p := s.pend; u.tail == tailHeld && !u.refusing && u.rep.Type() != '-' && p.q[p.pair].kind == kindPlain {
+		l.answered(s)
+		return true
+	}
+	u.s = s
+	return l.settled(u, frame)
+}
+
+// deliver gives a session what has come for it and does what follows from it.
+func (l *loop) deliver(u *upstream, s *session, p []byte) {
+	if s == nil || s.up != u || !l.send(s, p) || !l.inTurn(s) || s.up != u {
+		return
+	}
+	l.heed(u, s)
+	switch {
+	case u.superseded && l.drained(u, s):
+		l.leave(s)
+	case s.more:
+		l.again(s)
+	}
+}
+
+// sharedRest keeps the beginning of a reply; a large one is passed on as it
+// comes, and its client's next commands travel apart.
+func (l *loop) sharedRest(u *upstream, part []byte) {
+	if u.superseded {
+		l.look(u)
+	}
+	if len(part) == 0 {
+		return
+	}
+	s := u.share.owners.next()
+	if u.tail == tailHeld {
+		switch {
+		case len(part) <= keepReply:
+			u.in = l.spare.join(nil, part)
+			return
+		case s == nil || u.rep.Type() == '>':
+			l.stray(u, part[:60])
+			return
+		case s.up != u || u.refusing:
+			u.tail = tailDropped
+		default:
+			u.tail = tailPaired
+			s.large = largeRun
+		}
+		u.s = s
+	}
+	if u.tail == tailPaired && s.up == u && l.send(s, part) {
+		l.heed(u, s)
+	}
+}
+
+// heed notes a client that does not keep up.
+func (l *loop) heed(u *upstream, s *session) {
+	if sh := u.share; len(s.out) > slowFactor*l.p.clientBuffer && sh.slow != s {
+		sh.slow, sh.since = s, l.now
+		l.arm()
+	}
+}
+
+// heldBack tells whether an upstream is not to be read: its client does not keep
+// up with what it has been sent, and the pressure is to reach Redis as it would
+// on a direct connection.
+func (l *loop) heldBack(u *upstream) bool {
+	if u.share == nil {
+		return len(u.s.out) > l.p.clientBuffer
+	}
+	s := u.share.slow
+	if s == nil {
+		return false
+	}
+	if s.up == u && len(s.out) > slowFactor*l.p.clientBuffer {
+		return true
+	}
+	u.share.slow = nil
+	return false
+}
+
+// hurry cuts clients that have kept a shared upstream from being read for too
+// long.
+func (l *loop) hurry(site *site) {
+	for _, t := range site.trunks {
+		for _, u := range t.ups {
+			if !u.throttled {
+				continue
+			}
+			l.arm()
+			// With nobody behind it, it is as good as alone.
+			if s := u.share.slow; s != nil && s.up == u && l.now.Sub(u.share.since) > slowTime && u.share.owners.other(s) {
+				l.close(s, cutSlow)
+			}
+			if !l.heldBack(u) {
+				l.readOn(u)
+			}
+		}
+	}
+}
+
+// stray ends an upstream that answered what nobody asked: nothing it says can be
+// trusted to be anybody's.
+func (l *loop) stray(u *upstream, frame []byte) {
+	u.site.count.add(statUnexpected, 1)
+	l.log.Error().Str("master", u.site.m.name).Str("node", u.view.Master).Str("reply", firstLine(frame[:min(len(frame), 60)])).
+		Msg("a reply that nobody waits for; the shared connection is ended")
+	l.lost(u, "sent a reply that nobody waits for")
+}
+
+// lostShared settles what everybody had under way.
+func (l *loop) lostShared(u *upstream, why string) {
+	known := u.superseded
+	if !known {
+		u.site.m.tracker.Doubt(u.view, why)
+		l.log.Debug().Str("master", u.site.m.name).Str("node", u.view.Master).Str("why", why).Msg("shared upstream lost")
+	}
+	u.superseded, u.leaving = true, true
+	u.site.count.add(statUpstreamsLost, 1)
+	l.everyMember(u, func(s *session) {
+		if !known && s.pend != nil && s.pend.sentWhole() {
+			l.hesitate(s)
+		}
+		l.leave(s)
+	})
+	u.share.owners = owners{}
+	l.look(u)
+}
