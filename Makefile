@@ -71,11 +71,13 @@ deps:
 demo: deps build
 	go run ./internal/demo $(ARGS)
 
+# About 11 minutes; ARGS="-classes c50,c500 -rounds 3" for less. See docs/performance.md.
 bench: deps build
-	go run ./internal/bench -holdfast bin/holdfast $(ARGS)
+	go run ./internal/bench -holdfast bin/holdfast -json bin/bench.json $(ARGS)
 
+# 11 minutes; all of it, ARGS="-runs 10 -release confirmed,promoted", takes 70. See docs/failover.md.
 chaos: deps build
-	go run ./internal/chaos/cmd -holdfast bin/holdfast $(ARGS)
+	go run ./internal/chaos/cmd -holdfast bin/holdfast -results bin/chaos.jsonl $(ARGS)
 
 fuzz:
 	@grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u | while read -r dir; do

@@ -3,14 +3,14 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // masterName is what our Sentinel calls our Redis.
@@ -20,28 +20,67 @@ const masterName = "bench"
 type endpoint struct {
 	name    string
 	program string   // found in PATH; empty: Redis itself
-	version []string // arguments that make it tell its version
-	off     bool     // only when named
-	// setup writes what a proxy that listens on port needs into dir and gives its arguments.
-	setup func(r *rig, dir string, port int) ([]string, error)
+	version []string // arguments that make it tell its version; none: it is ours
+	// setup writes what a proxy needs into dir and gives its arguments. It
+	// listens on i.port and shows itself on i.side.
+	setup func(r *rig, i *instance, dir string) ([]string, error)
+	// lacks says why a class is not for it; nil: every class is.
+	lacks    func(c class) string
+	constant bool // knows no data: see class.constant
+	holdfast bool // tells its allocations
 }
 
+// Endpoints that ratios refer to.
+const (
+	direct    = "direct"
+	shared    = "holdfast-shared"
+	dedicated = "holdfast-dedicated"
+	haproxy1  = "haproxy-1t"
+	twemproxy = "nutcracker"
+	floorName = "floor"
+)
+
 // endpointTable holds every endpoint that can be compared, in the order of the
-// tables; binary is the path of holdfast.
-func endpointTable(binary string) []endpoint {
+// tables; binary is the path of holdfast, self that of this program.
+func endpointTable(binary, self string) []endpoint {
 	return []endpoint{
-		{name: "direct"},
-		{name: "haproxy", program: "haproxy", version: []string{"-v"}, setup: haproxy(1)},
-		{name: "haproxy-2t", program: "haproxy", version: []string{"-v"}, setup: haproxy(2), off: true},
-		{name: "twemproxy", program: "nutcracker", version: []string{"-V"}, setup: twemproxy},
-		{name: "holdfast-dedicated", program: binary, version: []string{"version"}, setup: holdfast("dedicated")},
-		{name: "holdfast-shared", program: binary, version: []string{"version"}, setup: holdfast("shared"), off: true},
+		{name: direct},
+		{name: shared, program: binary, version: []string{"version"}, setup: holdfast("shared"), holdfast: true},
+		{name: dedicated, program: binary, version: []string{"version"}, setup: holdfast("dedicated"), lacks: twoDescriptors, holdfast: true},
+		{name: haproxy1, program: "haproxy", version: []string{"-v"}, setup: haproxy(1), lacks: twoDescriptors},
+		{name: "haproxy-2t", program: "haproxy", version: []string{"-v"}, setup: haproxy(2), lacks: twoDescriptors},
+		{name: twemproxy, program: "nutcracker", version: []string{"-V"}, setup: nutcracker, lacks: dataCommandsOnly},
+		{name: floorName, program: self, setup: floorArguments, lacks: smallValuesOnly, constant: true},
 	}
 }
 
+// twoDescriptors keeps a proxy with a connection to Redis for each client from
+// more clients than the limit of descriptors has room for.
+func twoDescriptors(c class) string {
+	var limit unix.Rlimit
+	need := 2*uint64(c.idle+c.conns) + 1000
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Cur < need {
+		return fmt.Sprintf("it needs two descriptors for a client, %d in all, and the limit is %d", need, limit.Cur)
+	}
+	return ""
+}
+
+func dataCommandsOnly(c class) string {
+	if c.command == mixed {
+		return "it has neither transactions nor blocking commands"
+	}
+	return ""
+}
+
+func smallValuesOnly(c class) string {
+	if c.command == mixed || c.size != smallValue {
+		return "it answers one small constant"
+	}
+	return ""
+}
+
 // chooseEndpoints picks those that a comma list names. An empty list picks all
-// that are not off, and leaves out, with a word to the user, those whose
-// program is not there.
+// and leaves out, with a word to the user, those whose program is not there.
 func chooseEndpoints(all []endpoint, list string) (chosen []endpoint, missing []string, err error) {
 	named := strings.Split(list, ",")
 	for _, name := range named {
@@ -50,7 +89,7 @@ func chooseEndpoints(all []endpoint, list string) (chosen []endpoint, missing []
 		}
 	}
 	for _, e := range all {
-		if list == "" && e.off || list != "" && !slices.Contains(named, e.name) {
+		if list != "" && !slices.Contains(named, e.name) {
 			continue
 		}
 		if e.program != "" {
@@ -76,8 +115,8 @@ func endpointNames(all []endpoint) string {
 }
 
 // haproxy passes bytes on; timeouts are long, so that idle connections stay.
-func haproxy(threads int) func(*rig, string, int) ([]string, error) {
-	return func(r *rig, dir string, port int) ([]string, error) {
+func haproxy(threads int) func(*rig, *instance, string) ([]string, error) {
+	return func(r *rig, i *instance, dir string) ([]string, error) {
 		path, err := writeFile(dir, "haproxy.cfg", `global
   nbthread %d
   maxconn 20000
@@ -93,17 +132,14 @@ frontend redis
   default_backend redis
 backend redis
   server redis 127.0.0.1:%d
-`, threads, port, r.redisPort)
+`, threads, i.port, r.redisPort)
 		return []string{"-db", "-f", path}, err
 	}
 }
 
-// twemproxy sends all clients' commands over one connection, its default.
-func twemproxy(r *rig, dir string, port int) ([]string, error) {
-	statsPort, err := freePort()
-	if err != nil {
-		return nil, err
-	}
+// nutcracker is twemproxy; it sends all clients' commands over one connection,
+// its default.
+func nutcracker(r *rig, i *instance, dir string) ([]string, error) {
 	path, err := writeFile(dir, "nutcracker.yml", `bench:
   listen: 127.0.0.1:%d
   redis: true
@@ -113,18 +149,14 @@ func twemproxy(r *rig, dir string, port int) ([]string, error) {
   preconnect: true
   servers:
    - 127.0.0.1:%d:1
-`, port, r.redisPort)
-	return []string{"-c", path, "-a", "127.0.0.1", "-s", fmt.Sprint(statsPort), "-p", filepath.Join(dir, "nutcracker.pid")}, err
+`, i.port, r.redisPort)
+	return []string{"-c", path, "-a", "127.0.0.1", "-s", fmt.Sprint(i.side), "-p", filepath.Join(dir, "nutcracker.pid")}, err
 }
 
 // holdfast asks the rig's Sentinel; nothing but the limit of clients differs
 // from its defaults.
-func holdfast(mode string) func(*rig, string, int) ([]string, error) {
-	return func(r *rig, dir string, port int) ([]string, error) {
-		healthPort, err := freePort()
-		if err != nil {
-			return nil, err
-		}
+func holdfast(mode string) func(*rig, *instance, string) ([]string, error) {
+	return func(r *rig, i *instance, dir string) ([]string, error) {
 		path, err := writeFile(dir, "holdfast.yaml", `sentinel:
   addresses: ["127.0.0.1:%d"]
 listeners:
@@ -133,64 +165,16 @@ limits:
   max_clients: 16000
 health:
   address: "127.0.0.1:%d"
-`, r.sentinelPort, port, masterName, mode, healthPort)
+`, r.sentinelPort, i.port, masterName, mode, i.side)
 		return []string{"run", "-c", path}, err
 	}
+}
+
+func floorArguments(_ *rig, i *instance, _ string) ([]string, error) {
+	return []string{"-floor", fmt.Sprint(i.port)}, nil
 }
 
 func writeFile(dir, name, format string, args ...any) (string, error) {
 	path := filepath.Join(dir, name)
 	return path, os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600)
-}
-
-// instance is a running endpoint; of direct there is no process but Redis.
-type instance struct {
-	endpoint
-	port int
-	proc *process // nil: direct
-}
-
-// start runs an endpoint of its own and returns when it answers PING. The
-// caller stops it with rig.stop.
-func (r *rig) start(ctx context.Context, e endpoint) (*instance, error) {
-	if e.program == "" {
-		return &instance{endpoint: e, port: r.redisPort}, nil
-	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp(r.dir, e.name+"-")
-	if err != nil {
-		return nil, err
-	}
-	args, err := e.setup(r, dir, port)
-	if err != nil {
-		return nil, err
-	}
-	p, err := r.run(dir, e.name, append([]string{e.program}, args...))
-	if err != nil {
-		return nil, err
-	}
-	i := &instance{endpoint: e, port: port, proc: p}
-	ping, pong := encode("PING"), []byte("+PONG\r\n")
-	if err := p.await(ctx, 15*time.Second, func() error { return ask(port, time.Second, ping, pong) }); err != nil {
-		r.stop(i)
-		return nil, err
-	}
-	return i, nil
-}
-
-// verify asks an endpoint for one value of every size in full, byte for byte,
-// because the generator compares large replies only at their ends.
-func (i *instance) verify(chosen []class) error {
-	for _, c := range chosen {
-		for _, key := range []int{0, keysFor(c.size) - 1} {
-			request, reply := question(c.command, c.size, key)
-			if err := ask(i.port, connTimeout, request, reply); err != nil {
-				return fmt.Errorf("%s: %s of %d bytes: %w", i.name, c.command, c.size, err)
-			}
-		}
-	}
-	return nil
 }

@@ -18,6 +18,7 @@ type idleCost struct {
 	opened        int     // idle connections; fewer than wanted when the endpoint refused
 	before, after footing // the idle connections
 	loaded        footing // after the busy clients have run beside them
+	still         usage   // while nobody asked for anything
 	busy          outcome
 }
 
@@ -44,6 +45,9 @@ func (r *rig) measureIdle(ctx context.Context, e endpoint, c class, window time.
 	if cost.after, err = r.settled(ctx, i); err != nil {
 		return cost, err
 	}
+	if cost.still, err = r.stillness(ctx, i); err != nil {
+		return cost, err
+	}
 	if refused != nil {
 		cost.loaded, cost.busy = cost.after, outcome{errors: 1, fault: refused.Error()}
 		return cost, nil
@@ -55,14 +59,32 @@ func (r *rig) measureIdle(ctx context.Context, e endpoint, c class, window time.
 	return cost, err
 }
 
-// measureBusy runs the class' busy connections once.
+// measureBusy runs the class' busy connections once. A holdfast's allocations
+// are counted from when all clients are under way, but around the window, not in
+// it: to be asked costs the proxy time.
 func (r *rig) measureBusy(ctx context.Context, i *instance, c class, window time.Duration) (outcome, error) {
-	g, err := newGenerator(i.port, c)
+	g, err := newGenerator(i.port, i.as(c))
 	if err != nil {
 		return outcome{}, err
 	}
 	defer g.close()
-	return g.measure(ctx, r.meterFor(i), window/4, window)
+	if err := g.warm(ctx, window/8); err != nil {
+		return outcome{}, err
+	}
+	if !i.holdfast {
+		return g.measure(ctx, r.meterFor(i), window/8, window)
+	}
+	before, err := i.mallocs()
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := g.measure(ctx, r.meterFor(i), window/8, window)
+	if err != nil {
+		return o, err
+	}
+	after, err := i.mallocs()
+	o.mallocs = max(after-before-mallocsGrain, 0)
+	return o, err
 }
 
 // openIdle opens n connections, in steps that no backlog refuses, and has each
@@ -113,8 +135,8 @@ func closeAll(fds []int) {
 	}
 }
 
-// settled returns the footing once neither memory nor descriptors of the proxy
-// and of Redis have moved for half a second, or after 5 s as it then is:
+// settled returns the footing once neither the proxy's memory nor anybody's
+// descriptors have moved for half a second, or after 5 s as it then is:
 // connections are closed and garbage is collected behind a client's back.
 func (r *rig) settled(ctx context.Context, i *instance) (footing, error) {
 	last, err := r.footing(i)
@@ -126,7 +148,7 @@ func (r *rig) settled(ctx context.Context, i *instance) (footing, error) {
 		}
 		var now footing
 		now, err = r.footing(i)
-		if now.proxy.near(last.proxy) && now.redis.near(last.redis) {
+		if now.proxy.near(last.proxy) && now.redis.fds == last.redis.fds {
 			still++
 		} else {
 			still = 0
@@ -134,6 +156,23 @@ func (r *rig) settled(ctx context.Context, i *instance) (footing, error) {
 		last = now
 	}
 	return last, err
+}
+
+// stillness is what everybody uses within a second in which no client asks for
+// anything.
+func (r *rig) stillness(ctx context.Context, i *instance) (usage, error) {
+	m := r.meterFor(i)
+	before, err := m.read()
+	if err != nil {
+		return usage{}, err
+	}
+	select {
+	case <-ctx.Done():
+		return usage{}, ctx.Err()
+	case <-time.After(time.Second):
+	}
+	after, err := m.read()
+	return after.since(before), err
 }
 
 func (r *rig) footing(i *instance) (footing, error) {

@@ -21,7 +21,7 @@ const (
 // conn is one connection of the generator; fd is -1 once it has failed.
 type conn struct {
 	fd     int
-	next   int     // key of the next request
+	next   int     // step of the next request
 	reply  cursor  // where its replies are
 	asked  []int64 // ring of the moments that unanswered commands count from
 	head   uint32  // of the oldest in asked
@@ -58,9 +58,11 @@ type generator struct {
 // outcome is what one run measured.
 type outcome struct {
 	commands int64 // answered rightly within the window
+	served   int64 // those, and those of measure before and after it
 	errors   int64 // wrong replies, lost connections, commands never answered
 	fault    string
 	usage    usage
+	mallocs  float64 // of a holdfast, for all that were served; beyond mallocsGrain
 
 	p50, p99, p999, max time.Duration
 }
@@ -103,8 +105,8 @@ func (g *generator) open(port, index, room int) error {
 	if err != nil {
 		return err
 	}
-	first := index * g.pipeline % g.script.keys
-	g.conns = append(g.conns, conn{fd: fd, next: first, reply: cursor{key: first}, asked: make([]int64, room)})
+	first := index * g.pipeline % g.script.steps
+	g.conns = append(g.conns, conn{fd: fd, next: first, reply: cursor{step: first}, asked: make([]int64, room)})
 	g.alive++
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return err
@@ -128,18 +130,25 @@ func (g *generator) close() {
 // now is the generator's clock in nanoseconds.
 func (g *generator) now() int64 { return int64(time.Since(g.start)) }
 
-// measure loads the endpoint for warm, then for window, and returns what
-// happened in the window. Faults count from the beginning to the last answer.
-func (g *generator) measure(ctx context.Context, m *meter, warm, window time.Duration) (outcome, error) {
-	var o outcome
+// warm sets everything going and loads the endpoint for a while.
+func (g *generator) warm(ctx context.Context, d time.Duration) error {
 	g.begin()
-	if err := g.drive(ctx, warm); err != nil {
+	return g.drive(ctx, d)
+}
+
+// measure goes on for settle, then for window, and returns what happened in the
+// window. Faults count from the very first command to the last answer.
+func (g *generator) measure(ctx context.Context, m *meter, settle, window time.Duration) (outcome, error) {
+	var o outcome
+	served := g.answered
+	if err := g.drive(ctx, settle); err != nil {
 		return o, err
 	}
 	before, err := m.read()
 	if err != nil {
 		return o, err
 	}
+	served = g.answered - served
 	g.latency, g.answered = histogram{}, 0
 	if err := g.drive(ctx, window); err != nil {
 		return o, err
@@ -152,6 +161,7 @@ func (g *generator) measure(ctx context.Context, m *meter, warm, window time.Dur
 	o.p50, o.p99 = g.latency.quantile(0.50), g.latency.quantile(0.99)
 	o.p999, o.max = g.latency.quantile(0.999), time.Duration(g.latency.max)
 	g.drain(ctx)
+	o.served = served + g.answered
 	o.errors, o.fault = g.errors, g.fault
 	return o, nil
 }
@@ -262,7 +272,7 @@ func (g *generator) ask(index, n int, from int64) {
 		c.tail++
 	}
 	c.unsent = g.script.batch(c.next, n)
-	c.next = (c.next + n) % g.script.keys
+	c.next = (c.next + n) % g.script.steps
 	g.flush(index, false)
 }
 

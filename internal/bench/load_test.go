@@ -61,7 +61,7 @@ func serve(conn net.Conn, requestLen int, reply func(w io.Writer, request []byte
 func right(c class) func(io.Writer, []byte) error {
 	known := map[string][]byte{}
 	for key := range keysFor(c.size) {
-		request, reply := question(c.command, c.size, key)
+		request, reply := c.step(key)
 		known[string(request)] = reply
 	}
 	return func(w io.Writer, request []byte) error {
@@ -72,12 +72,15 @@ func right(c class) func(io.Writer, []byte) error {
 
 func measured(t *testing.T, c class, reply func(io.Writer, []byte) error) outcome {
 	t.Helper()
-	port := answers(t, c.script().requestAt, reply)
+	port := answers(t, c.script().starts[1], reply)
 	g, err := newGenerator(port, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.close()
+	if err := g.warm(t.Context(), 10*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
 	o, err := g.measure(t.Context(), &meter{redis: os.Getpid()}, 10*time.Millisecond, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +96,8 @@ func TestGeneratorCountsRightAnswers(t *testing.T) {
 		{command: "GET", size: 64, conns: 7, pipeline: 1, rate: 2000},
 	} {
 		o := measured(t, c, right(c))
-		if o.errors != 0 || o.commands == 0 {
-			t.Errorf("%+v: %d commands, %d errors: %s", c, o.commands, o.errors, o.fault)
+		if o.errors != 0 || o.commands == 0 || o.served < o.commands {
+			t.Errorf("%+v: %d commands of %d served, %d errors: %s", c, o.commands, o.served, o.errors, o.fault)
 		}
 		if o.p50 <= 0 || o.p99 < o.p50 || o.max < o.p99 || o.usage.wall < 50*time.Millisecond {
 			t.Errorf("%+v: p50 %v, p99 %v, max %v in %v", c, o.p50, o.p99, o.max, o.usage.wall)
@@ -138,13 +141,16 @@ func TestGeneratorCountsWhatIsNeverAnswered(t *testing.T) {
 
 func TestGeneratorEndsWithItsContext(t *testing.T) {
 	c := get("", "", 64, 2, 1)
-	g, err := newGenerator(answers(t, c.script().requestAt, right(c)), c)
+	g, err := newGenerator(answers(t, c.script().starts[1], right(c)), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	if err := g.warm(ctx, time.Hour); err != context.Canceled {
+		t.Errorf("warm: %v", err)
+	}
 	if _, err := g.measure(ctx, &meter{redis: os.Getpid()}, time.Hour, time.Hour); err != context.Canceled {
 		t.Errorf("measure: %v", err)
 	}
@@ -177,39 +183,56 @@ func TestRig(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip(err)
 	}
-	chosen := []class{get("small", "", 64, 5, 1), get("big", "", 64<<10, 2, 1), {command: "SET", size: 64, conns: 2, pipeline: 1}}
+	chosen := []class{
+		get("small", "", 64, 5, 1), get("big", "", 64<<10, 2, 1),
+		{command: "SET", size: 64, conns: 2, pipeline: 1}, {command: mixed, size: 64, conns: 4, pipeline: 1},
+	}
 	r, err := newRig(t.Context(), "redis-server", chosen)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.close()
-	ends, missing, err := chooseEndpoints(endpointTable("/nonexistent/holdfast"), "")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends, missing, err := chooseEndpoints(endpointTable("/nonexistent/holdfast", self), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Log(missing)
 	for _, e := range ends {
-		i, err := r.start(t.Context(), e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := i.verify(chosen); err != nil {
-			t.Error(err)
-		}
-		for _, c := range chosen {
-			o, err := r.measureBusy(t.Context(), i, c, 20*time.Millisecond)
-			if err != nil || o.errors > 0 || o.commands == 0 || i.proc != nil && o.usage.proxy <= 0 || o.usage.redis <= 0 {
-				t.Errorf("%s, %+v: %+v, %v", e.name, c, o, err)
-			}
-		}
-		cost, err := r.measureIdle(t.Context(), e, idleClass("", 200, false), 20*time.Millisecond)
-		if err != nil || cost.opened != 200 || cost.busy.errors > 0 {
-			t.Errorf("%s: %+v, %v", e.name, cost, err)
-		}
-		r.stop(i)
+		testEndpoint(t, r, e, chosen)
 	}
 	if i := len(r.running); i != 2 {
 		t.Errorf("%d processes run, want Redis and Sentinel", i)
+	}
+}
+
+func testEndpoint(t *testing.T, r *rig, e endpoint, chosen []class) {
+	i, err := r.start(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.stop(i)
+	if err := i.verify(chosen); err != nil {
+		t.Error(err)
+	}
+	for _, c := range chosen {
+		if !e.takes(c) {
+			continue
+		}
+		o, err := r.measureBusy(t.Context(), i, c, 20*time.Millisecond)
+		if err != nil || o.errors > 0 || o.commands == 0 || i.proc != nil && o.usage.proxy <= 0 {
+			t.Errorf("%s, %+v: %+v, %v", e.name, c, o, err)
+		}
+		if throughRedis := !e.constant; throughRedis && o.usage.redis <= 0 {
+			t.Errorf("%s: Redis did nothing", e.name)
+		}
+	}
+	cost, err := r.measureIdle(t.Context(), e, idleClass("", 200), 20*time.Millisecond)
+	if err != nil || cost.opened != 200 || cost.busy.errors > 0 || cost.still.wall < time.Second {
+		t.Errorf("%s: %+v, %v", e.name, cost, err)
 	}
 }
 

@@ -1,20 +1,24 @@
 //go:build linux
 
 // Command bench compares holdfast with other ways to one Redis: directly,
-// through HAProxy and through twemproxy. It starts a throwaway Redis, a
-// Sentinel and all proxies on the loopback, loads them in turn, and prints one
-// table per class of load.
+// through HAProxy and through twemproxy; and with a floor, the least that a loop
+// of its kind can cost. It starts a throwaway Redis, a Sentinel and all proxies
+// on the loopback, loads them in turn, prints one table per class of load as it
+// finishes, and at the end what the project wants of itself beside what it reached.
 //
 // What makes the figures believable:
 //   - All endpoints stand before the same Redis and are measured in turn within
-//     every round; a ratio is taken within a round and the table shows medians.
+//     every round; a ratio is taken within a round and the tables show medians.
 //   - CPU time is the kernel's own count of nanoseconds (cpuTime), read at both
 //     ends of the window in which the commands are counted.
 //   - The load generator is this process: a single thread on epoll that does
-//     nothing else in the window. What it costs stands beside what the others cost.
+//     nothing else in the window. What it costs, and how much of its core it
+//     used, stands beside what the others cost; where it was near full, a note
+//     says so.
 //   - Every reply is checked against the one that had to come; a run with
-//     errors is shown as such and makes the exit code 1.
-//   - Foreign load, of processes that are not ours, is shown for every row.
+//     errors is shown as such, counts for no target and makes the exit code 1.
+//   - Foreign load, of processes that are not ours, is shown for every figure,
+//     and a target of throughput or latency counts only while there is little.
 package main
 
 import (
@@ -67,6 +71,7 @@ type options struct {
 	endpoints []endpoint
 	missing   []string // endpoints that are left out, and why
 	json      string
+	floor     string // port; not empty: be that server
 }
 
 func parseFlags(args []string) (options, error) {
@@ -75,12 +80,12 @@ func parseFlags(args []string) (options, error) {
 	binary := f.String("holdfast", "bin/holdfast", "the holdfast `program`")
 	f.StringVar(&o.server, "redis", "redis-server", "the redis-server `program`; Sentinel is the same")
 	f.DurationVar(&o.window, "duration", time.Second, "how long to measure one endpoint in one round, after a quarter of it to warm up")
-	f.IntVar(&o.rounds, "rounds", 3, "how often all endpoints are measured; idle classes run once")
-	quick := f.Bool("quick", false, "3 rounds of 300 ms: about 90 s in all with four endpoints")
-	long := f.Bool("long", false, "run the classes that are otherwise off, too")
+	f.IntVar(&o.rounds, "rounds", 5, "how often all endpoints are measured; idle classes run once")
+	quick := f.Bool("quick", false, "1 round of 200 ms: shows that everything works, not how fast it is")
 	classList := f.String("classes", "", "comma `list`, of "+classNames())
-	endpointList := f.String("endpoints", "", "comma `list`, of "+endpointNames(endpointTable("")))
-	f.StringVar(&o.json, "json", "", "write the raw figures to this `file`")
+	endpointList := f.String("endpoints", "", "comma `list`, of "+endpointNames(endpointTable("", "")))
+	f.StringVar(&o.json, "json", "", "write the figures of every run to this `file`, anew after each class")
+	f.StringVar(&o.floor, "floor", "", "measure nothing, answer a constant on this `port`: this is how the endpoint floor runs")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -88,25 +93,49 @@ func parseFlags(args []string) (options, error) {
 		return o, fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
 	if *quick {
-		o.window, o.rounds = 300*time.Millisecond, 3
+		o.window, o.rounds = 200*time.Millisecond, 1
 	}
 	if o.window < 10*time.Millisecond || o.rounds < 1 {
 		return o, errors.New("-duration is at least 10ms and -rounds at least 1")
 	}
-	var err error
-	if o.classes, err = chooseClasses(*classList, *long); err != nil {
+	self, err := os.Executable()
+	if err != nil {
 		return o, err
 	}
-	o.endpoints, o.missing, err = chooseEndpoints(endpointTable(*binary), *endpointList)
+	if o.classes, err = chooseClasses(*classList); err != nil {
+		return o, err
+	}
+	o.endpoints, o.missing, err = chooseEndpoints(endpointTable(*binary, self), *endpointList)
 	return o, err
+}
+
+// expected is about how long everything takes, opening and settling of
+// connections included.
+func (o options) expected() time.Duration {
+	var sum time.Duration
+	for _, c := range o.classes {
+		for _, e := range o.endpoints {
+			switch {
+			case !e.takes(c):
+			case c.idle > 0:
+				sum += 2*o.window*5/4 + 4*time.Second + time.Duration(c.idle)*100*time.Microsecond
+			default:
+				sum += time.Duration(o.rounds) * (o.window*5/4 + 20*time.Millisecond)
+			}
+		}
+	}
+	return sum
 }
 
 // bench runs everything that was chosen and ends what it started.
 func bench(ctx context.Context, o options) error {
+	if o.floor != "" {
+		return serveFloor(o.floor)
+	}
 	for _, m := range o.missing {
 		fmt.Fprintln(os.Stderr, "bench:", m)
 	}
-	if err := prepare(o.classes); err != nil {
+	if err := prepare(); err != nil {
 		return err
 	}
 	r, err := newRig(ctx, o.server, o.classes)
@@ -119,7 +148,7 @@ func bench(ctx context.Context, o options) error {
 		return err
 	}
 	rep := newReport(o)
-	rep.header(os.Stdout)
+	rep.header(os.Stdout, o)
 	for _, c := range o.classes {
 		if err := rep.measure(ctx, r, c, o.rounds, o.window, instances); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -127,11 +156,15 @@ func bench(ctx context.Context, o options) error {
 		if err := rep.table(c, o.endpoints).write(os.Stdout); err != nil {
 			return err
 		}
-	}
-	if o.json != "" {
+		if o.json == "" {
+			continue
+		}
 		if err := rep.save(o.json); err != nil {
 			return err
 		}
+	}
+	if err := rep.targetTable().write(os.Stdout); err != nil {
+		return err
 	}
 	if n := rep.errors(); n > 0 {
 		return fmt.Errorf("%d errors: the figures of those runs are not to be believed", n)
@@ -141,7 +174,7 @@ func bench(ctx context.Context, o options) error {
 
 // prepare raises the limit of descriptors, which our processes inherit: a
 // pass-through proxy needs two per client.
-func prepare(chosen []class) error {
+func prepare() error {
 	// An open loop sleeps for microseconds; by default the kernel adds up to 50.
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("timer slack: %w", err)
@@ -158,12 +191,6 @@ func prepare(chosen []class) error {
 	limit.Cur = min(wanted, limit.Max)
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("descriptor limit: %w", err)
-	}
-	for _, c := range chosen {
-		if need := 2*uint64(c.idle) + 1000; c.idle > 0 && limit.Cur < need {
-			fmt.Fprintf(os.Stderr, "bench: %s: under a limit of %d descriptors a pass-through proxy cannot take %d clients; it needs %d\n",
-				c.name, limit.Cur, c.idle, need)
-		}
 	}
 	return nil
 }
@@ -194,6 +221,9 @@ func (r *report) measure(ctx context.Context, rig *rig, c class, rounds int, win
 	for round := range rounds {
 		for k := range instances {
 			i := instances[(k+round)%len(instances)]
+			if !i.takes(c) {
+				continue
+			}
 			a, err := measureOnce(ctx, rig, c, i, round, window)
 			if err != nil {
 				return fmt.Errorf("%s: %w", i.name, err)
@@ -226,7 +256,7 @@ func newReport(o options) *report {
 		rep.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
 	for _, e := range o.endpoints {
-		if e.program != "" {
+		if e.version != nil {
 			rep.Versions[e.name] = version(e.program, e.version...)
 		}
 	}
@@ -244,13 +274,13 @@ func version(program string, args ...string) string {
 }
 
 // header says what the tables cannot.
-func (r *report) header(w io.Writer) {
-	fmt.Fprintf(w, "%s, Linux %s, %d cores; rounds of %v s: %d, medians; ratios are taken within a round.\n",
-		r.When.Format(time.DateTime), r.Kernel, r.Cores, r.Window, r.Rounds)
-	fmt.Fprintf(w, "CPU time: the processes' CPU clocks, in the window of the measured commands. gen: the load generator;\n"+
-		"gen cores near 1: it is the bottleneck. foreign: cores used by processes that are not ours.\n")
+func (r *report) header(w io.Writer, o options) {
+	fmt.Fprintf(w, "%s, Linux %s, %d cores; rounds of %v s: %d, medians; ratios are taken within a round. About %v.\n",
+		r.When.Format(time.DateTime), r.Kernel, r.Cores, r.Window, r.Rounds, o.expected().Round(time.Second))
+	fmt.Fprintf(w, "CPU time: the processes' CPU clocks, in the window of the measured commands.\n"+
+		"cores: used in that window; generator near 1: it is the limit; foreign: by processes that are not ours.\n")
 	fmt.Fprintf(w, "redis: %s\n", r.Versions["redis"])
-	for _, e := range endpointTable("") {
+	for _, e := range o.endpoints {
 		if v, ok := r.Versions[e.name]; ok {
 			fmt.Fprintf(w, "%s: %s\n", e.name, v)
 		}

@@ -88,18 +88,17 @@ func (r *rig) load(chosen []class) error {
 		return err
 	}
 	defer unix.Close(fd)
-	var loaded []int
+	loaded := map[string]bool{} // by request
 	for _, c := range chosen {
-		if slices.Contains(loaded, c.size) {
-			continue
-		}
-		loaded = append(loaded, c.size)
-		for key := range keysFor(c.size) {
-			request, reply := question("SET", c.size, key)
-			if err := send(fd, request); err != nil {
+		for _, store := range c.stores() {
+			if loaded[string(store[0])] {
+				continue
+			}
+			loaded[string(store[0])] = true
+			if err := send(fd, store[0]); err != nil {
 				return fmt.Errorf("redis: %w", err)
 			}
-			if err := receive(fd, reply); err != nil {
+			if err := receive(fd, store[1]); err != nil {
 				return fmt.Errorf("redis: %w", err)
 			}
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -17,27 +18,28 @@ const (
 	tailLen = 32
 )
 
-// script is what connections ask, key after key round and round, and what must
-// come back. It is read-only once made, so all connections share it.
+// script is what connections ask, step after step round and round, and what
+// must come back. It is read-only once made, so all connections share it.
 type script struct {
-	keys      int
-	requests  []byte // of key 0, 1, ... keys-1, 0, 1, ...: a batch is one piece of it
-	requestAt int    // bytes of one request
-	replies   []expected
-	replySize int // bytes of one reply
+	steps    int
+	requests []byte // of step 0, 1, ... steps-1, 0, 1, ...: a batch is one piece of it
+	starts   []int  // where in requests each begins, and behind the last where that ends
+	replies  []expected
 }
 
 // expected is one known reply.
-type expected struct{ head, tail []byte }
+type expected struct {
+	head, tail []byte
+	size       int
+}
 
 // cursor is where a connection is in its stream of replies.
 type cursor struct {
-	key int // whose reply comes next or has begun
-	off int // bytes of it that have come
+	step int // whose reply comes next or has begun
+	off  int // bytes of it that have come
 }
 
-// keyName and valueOf are the data set. The name has a fixed width, so that
-// all requests of a script are of one length.
+// keyName and valueOf are the data set.
 func keyName(size, key int) string { return fmt.Sprintf("bench:%d:%03d", size, key) }
 
 // valueOf makes a value in which every eight bytes name the key and their own
@@ -60,39 +62,87 @@ func keysFor(size int) int {
 	return 16
 }
 
-// newScript asks for (GET) or stores (SET) values of size bytes in batches of
-// up to pipeline requests.
-func newScript(command string, size, pipeline int) *script {
-	s := &script{keys: keysFor(size)}
-	for i := range s.keys + pipeline {
-		request, reply := question(command, size, i%s.keys)
+// script asks for (GET) or stores (SET) one key after the other, in batches of
+// up to c.pipeline requests.
+func (c class) script() *script {
+	s := &script{steps: keysFor(c.size)}
+	for i := range s.steps + c.pipeline {
+		request, reply := c.step(i % s.steps)
+		s.starts = append(s.starts, len(s.requests))
 		s.requests = append(s.requests, request...)
-		s.requestAt = len(request)
-		if i < s.keys {
-			s.replySize = len(reply)
+		if i < s.steps {
 			s.replies = append(s.replies, expect(reply))
 		}
 	}
+	s.starts = append(s.starts, len(s.requests))
 	return s
 }
 
-// question is one request and the whole of its reply.
-func question(command string, size, key int) (request, reply []byte) {
-	value := valueOf(size, key)
-	if command == "SET" {
-		return encode("SET", keyName(size, key), string(value)), []byte("+OK\r\n")
+// step is one request and the whole of its reply.
+func (c class) step(key int) (request, reply []byte) {
+	switch {
+	case c.command == "SET":
+		return setting(c.size, key)
+	case c.command == mixed && key%10 == 3:
+		return transaction(c.size, key)
+	case c.command == mixed && key%10 == 7:
+		return blocking()
+	case c.constant:
+		request, _ = getting(c.size, key)
+		_, reply = getting(c.size, 0)
+		return request, reply
 	}
-	reply = fmt.Appendf(nil, "$%d\r\n%s\r\n", size, value)
-	return encode("GET", keyName(size, key)), reply
+	return getting(c.size, key)
+}
+
+func getting(size, key int) (request, reply []byte) {
+	return encode("GET", keyName(size, key)), fmt.Appendf(nil, "$%d\r\n%s\r\n", size, valueOf(size, key))
+}
+
+func setting(size, key int) (request, reply []byte) {
+	return encode("SET", keyName(size, key), string(valueOf(size, key))), []byte("+OK\r\n")
+}
+
+// transaction leaves in one write, as client libraries send one.
+func transaction(size, key int) (request, reply []byte) {
+	get, value := getting(size, key)
+	request = slices.Concat(encode("MULTI"), get, encode("EXEC"))
+	return request, slices.Concat([]byte("+OK\r\n+QUEUED\r\n*1\r\n"), value)
+}
+
+const (
+	listName = "bench:list"
+	listItem = "item"
+)
+
+// blocking turns a list of one element round: a command that may block but,
+// since the list never becomes empty, has one answer for everybody.
+func blocking() (request, reply []byte) {
+	return encode("BLMOVE", listName, listName, "LEFT", "RIGHT", "1"), fmt.Appendf(nil, "$%d\r\n%s\r\n", len(listItem), listItem)
+}
+
+// stores are the requests that bring in what a class asks for, each with its
+// reply.
+func (c class) stores() [][2][]byte {
+	var all [][2][]byte
+	for key := range keysFor(c.size) {
+		request, reply := setting(c.size, key)
+		all = append(all, [2][]byte{request, reply})
+	}
+	if c.command == mixed {
+		all = append(all, [2][]byte{encode("RPUSH", listName, listItem), []byte(":1\r\n")})
+	}
+	return all
 }
 
 func expect(reply []byte) expected {
 	if len(reply) <= headLen {
-		return expected{head: reply}
+		return expected{head: reply, size: len(reply)}
 	}
 	return expected{
 		head: bytes.Clone(reply[:headLen]),
 		tail: bytes.Clone(reply[max(headLen, len(reply)-tailLen):]),
+		size: len(reply),
 	}
 }
 
@@ -109,9 +159,9 @@ func encode(args ...string) []byte {
 	return b
 }
 
-// batch is n requests (at most the pipeline of newScript) beginning with key.
-func (s *script) batch(key, n int) []byte {
-	return s.requests[key*s.requestAt : (key+n)*s.requestAt]
+// batch is n requests (at most the pipeline of the class) beginning with step.
+func (s *script) batch(step, n int) []byte {
+	return s.requests[s.starts[step]:s.starts[step+n]]
 }
 
 // match checks the next bytes of a connection that is owed that many replies.
@@ -122,16 +172,17 @@ func (s *script) match(c *cursor, p []byte, owed int) (done int, ok bool) {
 		if done == owed {
 			return done, false
 		}
-		n := min(len(p), s.replySize-c.off)
-		if !s.replies[c.key].agrees(p[:n], c.off, s.replySize) {
+		e := &s.replies[c.step]
+		n := min(len(p), e.size-c.off)
+		if !e.agrees(p[:n], c.off) {
 			return done, false
 		}
 		p = p[n:]
 		c.off += n
-		if c.off == s.replySize {
+		if c.off == e.size {
 			c.off = 0
-			if c.key++; c.key == s.keys {
-				c.key = 0
+			if c.step++; c.step == s.steps {
+				c.step = 0
 			}
 			done++
 		}
@@ -141,7 +192,7 @@ func (s *script) match(c *cursor, p []byte, owed int) (done int, ok bool) {
 
 // agrees compares the part of a reply that begins at off with what is known of
 // it; the part does not go beyond the reply's end.
-func (e *expected) agrees(part []byte, off, size int) bool {
+func (e *expected) agrees(part []byte, off int) bool {
 	if off < len(e.head) {
 		known := e.head[off:]
 		n := min(len(known), len(part))
@@ -149,7 +200,7 @@ func (e *expected) agrees(part []byte, off, size int) bool {
 			return false
 		}
 	}
-	tailAt := size - len(e.tail)
+	tailAt := e.size - len(e.tail)
 	from, to := max(off, tailAt), off+len(part)
 	return to <= from || bytes.Equal(part[from-off:], e.tail[from-tailAt:to-tailAt])
 }

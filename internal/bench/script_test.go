@@ -8,26 +8,31 @@ import (
 	"testing"
 )
 
-// replies of keys from, from+1, ... as Redis sends them.
-func repliesOf(command string, size, from, n int) []byte {
+func classOf(command string, size, pipeline int) class {
+	return class{command: command, size: size, pipeline: pipeline}
+}
+
+// repliesOf steps from, from+1, ... as Redis sends them.
+func repliesOf(c class, from, n int) []byte {
 	var b []byte
 	for k := range n {
-		_, reply := question(command, size, (from+k)%keysFor(size))
+		_, reply := c.step((from + k) % keysFor(c.size))
 		b = append(b, reply...)
 	}
 	return b
 }
 
-func TestBatchIsOneRequestPerKey(t *testing.T) {
-	for _, command := range []string{"GET", "SET"} {
-		s := newScript(command, 64, 16)
+func TestBatchIsOneRequestPerStep(t *testing.T) {
+	for _, command := range []string{"GET", "SET", mixed} {
+		c := classOf(command, 64, 16)
+		s := c.script()
 		var want []byte
 		for k := range 16 {
-			request, _ := question(command, 64, (s.keys-3+k)%s.keys)
+			request, _ := c.step((s.steps - 3 + k) % s.steps)
 			want = append(want, request...)
 		}
-		if got := s.batch(s.keys-3, 16); !bytes.Equal(got, want) {
-			t.Errorf("%s: batch across the last key = %q, want %q", command, got, want)
+		if got := s.batch(s.steps-3, 16); !bytes.Equal(got, want) {
+			t.Errorf("%s: batch across the last step = %q, want %q", command, got, want)
 		}
 	}
 }
@@ -57,20 +62,21 @@ func TestMatchAcrossEverySplit(t *testing.T) {
 	for _, c := range []struct {
 		command string
 		size    int
-	}{{"GET", 64}, {"GET", 100}, {"GET", 300}, {"SET", 64}} {
-		s := newScript(c.command, c.size, 4)
-		stream := repliesOf(c.command, c.size, s.keys-2, 4)
+	}{{"GET", 64}, {"GET", 100}, {"GET", 300}, {"SET", 64}, {mixed, 64}} {
+		class := classOf(c.command, c.size, 14)
+		s := class.script()
+		stream := repliesOf(class, s.steps-2, 14)
 		for step := 1; step <= len(stream); step++ {
-			at := cursor{key: s.keys - 2}
+			at := cursor{step: s.steps - 2}
 			total := 0
 			for part := range slices.Chunk(stream, step) {
-				done, ok := s.match(&at, part, 4-total)
+				done, ok := s.match(&at, part, 14-total)
 				if !ok {
 					t.Fatalf("%s of %d in steps of %d: refused after %d replies", c.command, c.size, step, total)
 				}
 				total += done
 			}
-			if total != 4 || at.off != 0 || at.key != 2 {
+			if total != 14 || at.off != 0 || at.step != 12 {
 				t.Fatalf("%s of %d in steps of %d: %d replies, then at %+v", c.command, c.size, step, total, at)
 			}
 		}
@@ -79,8 +85,9 @@ func TestMatchAcrossEverySplit(t *testing.T) {
 
 func TestMatchRefusesEveryWrongByteThatItCompares(t *testing.T) {
 	for _, size := range []int{64, 100, 300} {
-		s := newScript("GET", size, 1)
-		right := repliesOf("GET", size, 0, 1)
+		c := classOf("GET", size, 1)
+		s := c.script()
+		right := repliesOf(c, 0, 1)
 		for i := range right {
 			compared := i < headLen || i >= len(right)-tailLen
 			for _, step := range []int{len(right), 7} {
@@ -102,8 +109,9 @@ func TestMatchRefusesEveryWrongByteThatItCompares(t *testing.T) {
 }
 
 func TestMatchRefusesWhatWasNotAskedFor(t *testing.T) {
-	s := newScript("GET", 64, 1)
-	two := repliesOf("GET", 64, 0, 2)
+	c := classOf("GET", 64, 1)
+	s := c.script()
+	two := repliesOf(c, 0, 2)
 	at := cursor{}
 	if done, ok := s.match(&at, two, 1); ok || done != 1 {
 		t.Errorf("a second reply to one request: %d, %v", done, ok)
@@ -113,7 +121,7 @@ func TestMatchRefusesWhatWasNotAskedFor(t *testing.T) {
 		t.Error("a byte that nobody asked for was accepted")
 	}
 	at = cursor{}
-	if _, ok := s.match(&at, repliesOf("GET", 64, 1, 1), 1); ok {
+	if _, ok := s.match(&at, repliesOf(c, 1, 1), 1); ok {
 		t.Error("the reply to another key was accepted")
 	}
 	for _, other := range []string{"-ERR no\r\n", "$-1\r\n", "$65\r\n", "+OK\r\n"} {
@@ -125,8 +133,9 @@ func TestMatchRefusesWhatWasNotAskedFor(t *testing.T) {
 }
 
 func TestMatchAndAddDoNotAllocate(t *testing.T) {
-	s := newScript("GET", 64, 16)
-	stream := repliesOf("GET", 64, 0, 16)
+	c := classOf("GET", 64, 16)
+	s := c.script()
+	stream := repliesOf(c, 0, 16)
 	var h histogram
 	if n := testing.AllocsPerRun(100, func() {
 		at := cursor{}
@@ -140,12 +149,47 @@ func TestMatchAndAddDoNotAllocate(t *testing.T) {
 }
 
 func BenchmarkMatch(b *testing.B) {
-	s := newScript("GET", 64, 16)
-	stream := repliesOf("GET", 64, 0, 16)
+	c := classOf("GET", 64, 16)
+	s := c.script()
+	stream := repliesOf(c, 0, 16)
+	b.ReportAllocs()
 	for b.Loop() {
 		at := cursor{}
 		if _, ok := s.match(&at, stream, 16); !ok {
 			b.Fatal("refused")
 		}
+	}
+}
+
+func TestMixIsOneTenthOfEach(t *testing.T) {
+	c := classOf(mixed, 64, 1)
+	const steps = 250
+	transactions, blocking := 0, 0
+	for key := range steps {
+		request, reply := c.step(key)
+		if bytes.Contains(request, []byte("MULTI")) {
+			transactions++
+			value := valueOf(64, key)
+			if want := "+OK\r\n+QUEUED\r\n*1\r\n$64\r\n" + string(value) + "\r\n"; string(reply) != want {
+				t.Fatalf("reply %q, want %q", reply, want)
+			}
+		}
+		if bytes.Contains(request, []byte("BLMOVE")) {
+			blocking++
+		}
+	}
+	if transactions != steps/10 || blocking != steps/10 {
+		t.Errorf("%d transactions and %d blocking commands of %d steps", transactions, blocking, steps)
+	}
+}
+
+func TestConstantAnswersEveryGetAlike(t *testing.T) {
+	c := classOf("GET", 64, 1)
+	c.constant = true
+	request, reply := c.step(9)
+	wantRequest, _ := getting(64, 9)
+	_, wantReply := getting(64, 0)
+	if !bytes.Equal(request, wantRequest) || !bytes.Equal(reply, wantReply) {
+		t.Errorf("%q, %q", request, reply)
 	}
 }
