@@ -41,8 +41,10 @@ type loop struct {
 	want  []order     // upstreams to be prepared when there is a place, View serving
 	spare spare
 
-	out    []byte // what is gathered for one write
-	routes routes
+	out            []byte // what is gathered for one write
+	routes         routes
+	settledSwiftly int // answered to the session that is being given its replies, not yet counted
+	taken          int // accepted swiftly by the session that is being read, bytes not yet kept
 
 	heldBytes int // kept for sessions that wait
 	preparing int // prepare goroutines under way
@@ -221,8 +223,8 @@ func (l *loop) end() {
 
 // adopt takes over a descriptor and watches it.
 func (l *loop) adopt(fd int, s *session, u *upstream) (gen uint32, err error) {
-	for fd >= len(l.slots) {
-		l.slots = append(l.slots, slot{})
+	if fd >= len(l.slots) {
+		l.slots = append(l.slots, make([]slot, fd+1-len(l.slots))...)
 	}
 	c := &l.slots[fd]
 	c.gen++

@@ -47,27 +47,43 @@ func (p *pending) kept() int { return len(p.log) - p.off }
 // push accepts one command with its bytes (nil for an answer of our own).
 func (p *pending) push(e entry, cmd []byte) {
 	e.size = uint32(len(cmd))
-	p.room(len(cmd))
-	p.log = append(p.log, cmd...)
+	p.enqueue(e)
+	p.keep(cmd)
+}
+
+// enqueue and keep are push in two: the entries of several commands, then their
+// bytes in one piece.
+func (p *pending) enqueue(e entry) {
+	if len(p.q) == cap(p.q) {
+		p.roomInQueue()
+	}
 	p.q = append(p.q, e)
+}
+
+func (p *pending) keep(cmds []byte) {
+	p.roomInLog(len(cmds))
+	p.log = append(p.log, cmds...)
 }
 
 // grow appends more bytes of the last command, which is being passed on.
 func (p *pending) grow(more []byte) {
-	p.room(len(more))
-	p.log = append(p.log, more...)
+	p.keep(more)
 	p.q[len(p.q)-1].size += uint32(len(more))
 }
 
-// room drops what is answered when that avoids a larger buffer.
-func (p *pending) room(n int) {
+// roomInLog and roomInQueue drop what is answered when that avoids a larger
+// buffer.
+func (p *pending) roomInLog(n int) {
 	if p.off > len(p.log)/2 && len(p.log)+n > cap(p.log) {
 		p.log = p.log[:copy(p.log, p.log[p.off:])]
 		p.sent -= p.off
 		p.next -= p.off
 		p.off = 0
 	}
-	if p.head > len(p.q)/2 && len(p.q) == cap(p.q) {
+}
+
+func (p *pending) roomInQueue() {
+	if p.head > len(p.q)/2 {
 		p.q = p.q[:copy(p.q, p.q[p.head:])]
 		p.pair -= p.head
 		p.begun -= p.head

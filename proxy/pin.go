@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"holdfast/resp"
 )
@@ -125,29 +126,40 @@ type routes struct {
 }
 
 type route struct {
-	name    [16]byte
-	size    uint8
+	a, b    uint64 // the name, with its size
+	size    int
 	why     pin
 	forGood bool
 	look    bool // the name alone does not tell
 	write   bool
+	swift   bool // plain, and travels with others
 }
 
-func (rs *routes) find(t *table, name []byte) route {
-	if len(name) == 0 || len(name) > 16 {
-		return t.route(name)
-	}
+func (rs *routes) find(t *table, name []byte) *route {
+	a, b := packed(name)
 	if rs.table != t {
 		*rs = routes{table: t}
 	}
-	var fixed [16]byte
-	copy(fixed[:], name)
-	r := &rs.slots[(int(name[0])+int(name[len(name)-1])<<2+len(name)<<4)%len(rs.slots)]
-	if int(r.size) != len(name) || r.name != fixed {
+	r := &rs.slots[(a^b*31^uint64(len(name)))*0x9E3779B97F4A7C15>>58]
+	if r.a != a || r.b != b || r.size != len(name) || len(name) > 16 {
 		*r = t.route(name)
-		r.name, r.size = fixed, uint8(len(name))
+		r.a, r.b, r.size = a, b, len(name)
 	}
-	return *r
+	return r
+}
+
+// packed is a name of at most 16 bytes as two numbers; with its size, they are
+// no other's.
+func packed(name []byte) (a, b uint64) {
+	switch n := len(name); {
+	case n >= 8:
+		return binary.LittleEndian.Uint64(name), binary.LittleEndian.Uint64(name[n-8:])
+	case n >= 4:
+		return uint64(binary.LittleEndian.Uint32(name)), uint64(binary.LittleEndian.Uint32(name[n-4:]))
+	case n > 0:
+		return uint64(name[0]) | uint64(name[n/2])<<8 | uint64(name[n-1])<<16, 0
+	}
+	return 0, 0
 }
 
 // route is what a command's name tells.
@@ -163,6 +175,7 @@ func (t *table) route(name []byte) (r route) {
 	}
 	r.write = is&traitWrite != 0
 	r.why, r.forGood = is.apart(lower(name))
+	r.swift = r.why == pinNone && classify(name) == kindPlain
 	return r
 }
 

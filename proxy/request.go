@@ -7,18 +7,26 @@ import (
 )
 
 // consume takes in what a client has sent: buf, of which the first `at` bytes
-// have been scanned before. What cannot be accepted yet is kept.
+// have been scanned before. What cannot be accepted yet is kept. A run of plain
+// commands between two clients like any other, which is nearly all there is, is
+// taken in at once.
 func (l *loop) consume(s *session, buf []byte, at int) {
-	pos := 0
+	run, pos := 0, 0 // buf[run:pos] is such a run, still to be put into the log
+	table := l.swift(s)
 	for at < len(buf) {
 		n, done, err := s.req.Scan(buf[at:])
 		at += n
-		if err != nil {
+		if err == nil && !done {
+			break
+		}
+		if table != nil && err == nil && l.takeSwiftly(s, table, buf[pos:at]) {
+			pos = at
+			continue
+		}
+		l.logRun(s, buf[run:pos])
+		if run = at; err != nil {
 			l.refuseProtocol(s, err)
 			return
-		}
-		if !done {
-			break
 		}
 		if !l.take(s, buf[pos:at]) {
 			if s.phase != phaseClosed {
@@ -28,9 +36,50 @@ func (l *loop) consume(s *session, buf []byte, at int) {
 			return
 		}
 		pos = at
+		table = l.swift(s)
 	}
+	l.logRun(s, buf[run:pos])
 	l.takePart(s, buf[pos:])
 	l.forward(s)
+}
+
+// swift tells whether plain commands of the session need nothing but to be passed
+// on, by the table that says which are.
+func (l *loop) swift(s *session) *table {
+	u := s.up
+	if u == nil || u.share == nil || u.superseded || s.phase != phaseAttached || !s.authed ||
+		s.stalled || s.solo || s.swallow || s.streamed || s.shedding || s.moved || s.large > 0 || s.tries > 1 ||
+		s.refusedBy != nil || s.pend == nil && u.strained(l.now) {
+		return nil
+	}
+	return s.site.m.table.Load()
+}
+
+// takeSwiftly accepts one command, but for its bytes.
+func (l *loop) takeSwiftly(s *session, t *table, frame []byte) bool {
+	if s.req.Inline() {
+		return false
+	}
+	r := l.routes.find(t, resp.Name(frame))
+	if !r.swift {
+		return false
+	}
+	if s.pend == nil {
+		s.pend = l.spare.getPending()
+	}
+	s.wrote = s.wrote || r.write
+	s.pend.enqueue(entry{size: uint32(len(frame))})
+	l.taken++
+	return true
+}
+
+// logRun keeps the bytes of what was accepted swiftly.
+func (l *loop) logRun(s *session, run []byte) {
+	if l.taken > 0 {
+		s.pend.keep(run)
+		s.site.count.add(statAccepted, l.taken)
+		l.taken = 0
+	}
 }
 
 // forward sends on what was accepted, or leaves an upstream on which an answer

@@ -218,7 +218,10 @@ func (l *loop) sharedReplies(u *upstream, buf []byte, at int) {
 			to, run = s, pos
 		}
 		sh.owners.pop()
-		sh.progress = l.now
+		if l.answeredSwiftly(u, s) {
+			pos = at
+			continue
+		}
 		if !l.paired(u, s, buf[pos:at]) {
 			l.send(s, buf[run:pos])
 			run = at
@@ -235,22 +238,38 @@ func (l *loop) sharedReplies(u *upstream, buf []byte, at int) {
 	l.sharedRest(u, buf[pos:])
 }
 
+// answeredSwiftly settles the reply to a plain command with nothing of ours
+// behind it.
+func (l *loop) answeredSwiftly(u *upstream, s *session) bool {
+	if s.up != u || u.tail != tailHeld || u.refusing || u.rep.Type() == '-' {
+		return false
+	}
+	p := s.pend
+	if p.q[p.pair].kind != kindPlain || p.pair+1 < len(p.q) && p.q[p.pair+1].kind == kindAnswer {
+		return false
+	}
+	p.pop()
+	l.settledSwiftly++
+	return true
+}
+
 // paired settles the reply that is due to s; false: it does not get it.
 func (l *loop) paired(u *upstream, s *session, frame []byte) bool {
 	if s.up != u { // it has gone away since
 		u.tail = tailHeld
 		return false
 	}
-	if p := s.pend; u.tail == tailHeld && !u.refusing && u.rep.Type() != '-' && p.q[p.pair].kind == kindPlain {
-		l.answered(s)
-		return true
-	}
-	u.s = s
+	u.s, u.share.progress = s, l.now
 	return l.settled(u, frame)
 }
 
 // deliver gives a session what has come for it and does what follows from it.
 func (l *loop) deliver(u *upstream, s *session, p []byte) {
+	if l.settledSwiftly > 0 {
+		s.tries, u.share.progress = 0, l.now
+		s.site.count.add(statAnswered, l.settledSwiftly)
+		l.settledSwiftly = 0
+	}
 	if s == nil || s.up != u || !l.send(s, p) || !l.inTurn(s) || s.up != u {
 		return
 	}

@@ -13,8 +13,7 @@ func (l *loop) tunnelOut(s *session, b []byte) {
 	if s.pend == nil {
 		s.pend = l.spare.getPending()
 	}
-	s.pend.room(len(b))
-	s.pend.log = append(s.pend.log, b...)
+	s.pend.keep(b)
 	l.flushTunnel(s)
 }
 
