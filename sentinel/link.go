@@ -21,6 +21,59 @@ type outside struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
+// A kernel repeats a SYN that was lost only after a second (RFC 6298, section 2),
+// so who knocks once at a node that comes into reach just then finds it a second
+// late, with everybody's commands waiting. So there is another attempt beside the
+// first, and so on, each for as long as the kernel sends nothing itself: at most
+// twenty at a time.
+const (
+	dialAgain = 50 * time.Millisecond
+	dialEach  = time.Second
+)
+
+// dialled is what an attempt has come to.
+type dialled struct {
+	conn net.Conn
+	err  error
+}
+
+// reach dials until an attempt comes to something, or ctx ends.
+func (o outside) reach(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	first := make(chan dialled)
+	tick := time.NewTicker(dialAgain)
+	defer tick.Stop()
+	for {
+		go o.attempt(ctx, addr, first)
+		select {
+		case d := <-first:
+			return d.conn, d.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// attempt is the goroutine of one attempt. It ends with its time, or with ctx, and
+// keeps what came too late to itself.
+func (o outside) attempt(ctx context.Context, addr string, first chan<- dialled) {
+	bounded, cancel := context.WithTimeout(ctx, dialEach)
+	defer cancel()
+	conn, err := o.dial(bounded, "tcp", addr)
+	if err != nil && bounded.Err() != nil {
+		return // others are under way
+	}
+	select {
+	case first <- dialled{conn, err}:
+	case <-ctx.Done():
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}
+}
+
 // errSpent is go-redis' answer when its one connection has ended.
 var errSpent = errors.New("connection lost")
 
@@ -40,7 +93,7 @@ type link struct {
 func connect(ctx context.Context, o outside, addr string, login config.Login, timeout time.Duration) (*link, error) {
 	dctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	conn, err := o.dial(dctx, "tcp", addr)
+	conn, err := o.reach(dctx, addr)
 	if err != nil {
 		return nil, bare(err)
 	}

@@ -266,6 +266,9 @@ func (t *Tracker) publish() {
 	}
 	v := t.machine.view
 	v.superseded = make(chan struct{})
+	// Not when the machine decided: on a busy machine there can be milliseconds
+	// between, and until the next line the old View is the one that is obeyed.
+	v.Since = time.Now()
 	t.current.Store(&v)
 	close(old.superseded) // whoever wakes finds the new one
 	t.tellView(old, &v)
@@ -285,7 +288,7 @@ func (t *Tracker) tellView(from, to *View) {
 	}
 	if to.Serving() {
 		e = e.Bool("proven", to.Proven).Str("run_id", to.RunID)
-		if f, ok := t.machine.lastFailover(); ok && f.Served.Equal(to.Since) {
+		if f, ok := t.machine.lastFailover(); ok && f.Served.Equal(t.machine.view.Since) {
 			e = e.Dict("failover", phases(f))
 		}
 	}

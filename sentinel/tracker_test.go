@@ -75,6 +75,19 @@ func hangs(ctx context.Context, _ string) verdict {
 	return isSilent
 }
 
+// TestSince: a View counts from its publication, however long before the machine has
+// made it.
+func TestSince(t *testing.T) {
+	d := newTracker("mymaster", rules{}, nil, nil, nil, zerolog.Nop())
+	d.machine.view.Seq++
+	d.machine.view.Since = time.Now().Add(-time.Hour)
+	before := time.Now()
+	d.publish()
+	if v := d.View(); v.Seq != d.machine.view.Seq || v.Since.Before(before) {
+		t.Errorf("View %d since %v, published after %v", v.Seq, v.Since, before)
+	}
+}
+
 func TestDoubtStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)

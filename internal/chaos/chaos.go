@@ -13,9 +13,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
-	"slices"
-	"strings"
 	"time"
 
 	"holdfast/internal/redistest"
@@ -28,13 +27,14 @@ type Config struct {
 	Clients  int           // at least; 0: one Troupe
 	Duration time.Duration // how long the clients go on after the fault; 0: until the cluster is whole again
 	Patience time.Duration // for one reply, then it counts as hung; 0: 40 s, more than an endpoint may hold
-	Log      io.Writer     // what the endpoint's program prints, and the end of the cluster's logs if there is no verdict; nil: discarded
+	Log      io.Writer     // what the endpoint's program prints, and then what happened and the end of all nodes' logs; a file, or something as safe for two writers; nil: discarded
 }
 
 const (
 	defaultPatience = 40 * time.Second
 	settleTimeout   = 90 * time.Second // Sentinel leaves an old master alone for 11 s, a replica at a wrong one for failover-timeout
 	healthy         = time.Second      // how long the clients run before the fault, and at least after the cluster is whole again
+	phase           = time.Second      // a Sentinel does most things once in this time, all of them at the same moment after their common start
 )
 
 // Options is the cluster that a fault is tried on.
@@ -64,16 +64,12 @@ func RunOn(ctx context.Context, c *redistest.Cluster, cfg Config) (*Verdict, err
 	if _, err := master.Do(ctx, "FLUSHALL"); err != nil {
 		return nil, err
 	}
-	front, err := cfg.Endpoint(ctx, c, cfg.Log)
+	front, err := cfg.Endpoint.Start(ctx, c, cfg.Log)
 	if err != nil {
-		return nil, fmt.Errorf("start the endpoint: %w", err)
+		return nil, err
 	}
 	defer front.Stop()
-	a := cfg.arena(c, front.Addr)
-	if err := answers(ctx, a.dial); err != nil {
-		return nil, fmt.Errorf("the endpoint %s: %w", front.Addr, err)
-	}
-	return cfg.perform(ctx, c, front, a)
+	return cfg.perform(ctx, c, front, cfg.arena(c, front.Addr))
 }
 
 // withDefaults fills what was left out.
@@ -110,19 +106,17 @@ func (cfg Config) perform(ctx context.Context, c *redistest.Cluster, front *Fron
 	watch := observe(ctx, c.Nodes, a.clock)
 	team.start()
 	t := new(timeline)
-	s := &scene{Cluster: c, clock: a.clock}
+	s := &scene{Cluster: c, front: front, clock: a.clock}
 	err := cfg.play(ctx, s, team, t)
 	t.end = a.clock()
 	team.finish()
-	t.promotions, t.events = watch.promotions(), s.events
-	if err != nil {
-		lastWords(cfg.Log, c)
-		return nil, err
+	t.promotions, t.events, t.healed = watch.promotions(), s.events, s.healed
+	if err == nil && cfg.Fault.Apart {
+		err = t.noteFence(ctx, front, a.began)
 	}
-	if cfg.Fault.Apart {
-		if err := t.noteFence(ctx, front, a.began); err != nil {
-			return nil, err
-		}
+	cfg.recount(c, t, a.began)
+	if err != nil {
+		return nil, err
 	}
 	var final *redistest.Node
 	if err := retry(ctx, func() (err error) { final, err = s.master(ctx); return err }); err != nil {
@@ -142,7 +136,7 @@ func (cfg Config) play(ctx context.Context, s *scene, team *crew, t *timeline) e
 		return err
 	}
 	t.from = s.clock()
-	if err := wait(ctx, healthy); err != nil {
+	if err := wait(ctx, healthy+rand.N(phase)); err != nil {
 		return err
 	}
 	if err := cfg.Fault.inject(ctx, s); err != nil {
@@ -160,10 +154,14 @@ func (cfg Config) play(ctx context.Context, s *scene, team *crew, t *timeline) e
 	return wait(ctx, healthy)
 }
 
-// lastWords writes the end of each process' log.
-func lastWords(w io.Writer, c *redistest.Cluster) {
-	for _, n := range slices.Concat(c.Nodes, c.Sentinels) {
-		lines := strings.Split(strings.TrimSpace(n.Log()), "\n")
-		fmt.Fprintf(w, "%s:\n%s\n", n, strings.Join(lines[max(0, len(lines)-50):], "\n"))
+// wordsLeft is how many lines of each node's log are of interest.
+const wordsLeft = 200
+
+// recount writes what happened, with the time of day as it stands in the logs,
+// and the end of each node's own log.
+func (cfg Config) recount(c *redistest.Cluster, t *timeline, began time.Time) {
+	for _, e := range t.happened() {
+		fmt.Fprintf(cfg.Log, "%s  %7.3f s  %s\n", began.Add(e.At).Format("15:04:05.000"), e.At.Seconds(), e.What)
 	}
+	fmt.Fprint(cfg.Log, c.Logs(wordsLeft))
 }

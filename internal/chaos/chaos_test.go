@@ -38,7 +38,7 @@ func TestVerdict(t *testing.T) {
 		{"retries", sometimes(pushes, retries), []string{"twice"}, nil},
 		{"swaps", swaps, []string{"wrong"}, []string{"stale"}},
 		{"pretends", sometimes(sets, pretends), []string{"lag"}, nil},
-		{"denies", sometimes(pushes, denies), []string{"errors", "denied"}, nil},
+		{"denies", sometimes(pushes, denies), []string{"expired", "denied"}, nil},
 		{"doubts", sometimes(pushes, doubts), []string{"uncertain"}, nil},
 		{"tears", sometimes(begins, tears), []string{"broken"}, nil},
 		{"cuts", sometimes(pushes, cuts), []string{"cut"}, nil},

@@ -2,17 +2,14 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"holdfast/health"
@@ -25,11 +22,55 @@ type Endpoint func(ctx context.Context, c *redistest.Cluster, log io.Writer) (*F
 
 // Front is an endpoint that runs.
 type Front struct {
-	Addr string // for clients
-	Stop func() // ends it, and waits until it has ended
-	// Fences tells when it stopped writing to its master because another might be
-	// promoted, for all failovers that are over; ascending. nil: it never does.
-	Fences func(context.Context) ([]time.Time, error)
+	Addr  string          // for clients
+	Stop  func()          // ends it, and waits until it has ended
+	Ended <-chan struct{} // closed when its program has ended; nil: it has none
+
+	// What a holdfast can be asked, and told; nil for others.
+	Status     func(context.Context) (*health.Status, error)
+	Switchover func(context.Context) error // a planned failover of its own making
+}
+
+// getReady bounds the time until an endpoint answers its first PING.
+const getReady = 15 * time.Second
+
+// Start runs the endpoint and waits until it answers PING.
+func (e Endpoint) Start(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, error) {
+	front, err := e(ctx, c, log)
+	if err != nil {
+		return nil, fmt.Errorf("start the endpoint: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, getReady)
+	defer cancel()
+	err = retry(ctx, func() error {
+		select {
+		case <-front.Ended:
+			cancel() // there is nothing to wait for
+			return errors.New("its program has ended, and its log says why")
+		default:
+			return ping(ctx, c.Endpoint(), front.Addr)
+		}
+	})
+	if err != nil {
+		front.Stop()
+		return nil, fmt.Errorf("the endpoint %s: %w", front.Addr, err)
+	}
+	return front, nil
+}
+
+// ping asks for one PONG, from a host.
+func ping(ctx context.Context, from *redistest.Host, addr string) error {
+	nc, err := from.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	c := newConn(nc)
+	defer c.close()
+	r, err := c.do(time.Second, "PING")
+	if err == nil && r.text != "PONG" {
+		err = fmt.Errorf("PING answered %s", r)
+	}
+	return err
 }
 
 // Direct is no endpoint at all: the address of the first master, whoever is
@@ -40,68 +81,6 @@ func Direct(ctx context.Context, c *redistest.Cluster, _ io.Writer) (*Front, err
 		return nil, err
 	}
 	return &Front{Addr: master.Addr, Stop: func() {}}, nil
-}
-
-// Holdfast runs a holdfast binary with dedicated upstreams and this failover
-// release, "confirmed" or "promoted".
-func Holdfast(binary, release string) Endpoint {
-	return func(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, error) {
-		path, err := exec.LookPath(binary)
-		if err != nil {
-			return nil, err
-		}
-		if path, err = filepath.Abs(path); err != nil {
-			return nil, err
-		}
-		addr, health, err := two(c)
-		if err != nil {
-			return nil, err
-		}
-		conf := fmt.Sprintf(holdfastConf, strings.Join(c.SentinelAddrs(), `", "`), addr, c.Name(), release, health)
-		front, err := program(c, addr, conf, log, path, "run", "-c")
-		if err != nil {
-			return nil, err
-		}
-		front.Fences = func(ctx context.Context) ([]time.Time, error) { return fences(ctx, c.Endpoint(), health) }
-		return front, nil
-	}
-}
-
-const holdfastConf = `sentinel: {addresses: ["%s"]}
-listeners:
-  - {address: "%s", master: %s, mode: dedicated}
-failover: {release: %s}
-health: {address: "%s"}
-`
-
-// fences reads a holdfast's own account of its failovers.
-func fences(ctx context.Context, from *redistest.Host, addr string) (all []time.Time, err error) {
-	ctx, cancel := context.WithTimeout(ctx, getReady)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	transport := &http.Transport{DialContext: from.DialContext, DisableKeepAlives: true}
-	answer, err := transport.RoundTrip(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	var st health.Status
-	if err := json.NewDecoder(answer.Body).Decode(&st); err != nil {
-		return nil, err
-	}
-	for _, m := range st.Masters {
-		for _, f := range m.Failovers {
-			for _, s := range f.Steps {
-				if s.What == "fenced" {
-					all = append(all, f.Began.Add(time.Duration(s.After*float64(time.Second))))
-				}
-			}
-		}
-	}
-	return all, nil
 }
 
 // two returns two free addresses on the endpoint's host.
@@ -118,10 +97,6 @@ func two(c *redistest.Cluster) (a, b string, err error) {
 // HAProxy runs haproxy, which asks every node twice a second whether it is a
 // master and cuts the clients of one that is not.
 func HAProxy(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, error) {
-	path, err := exec.LookPath("haproxy")
-	if err != nil {
-		return nil, err
-	}
 	addr, _, err := two(c)
 	if err != nil {
 		return nil, err
@@ -130,7 +105,7 @@ func HAProxy(ctx context.Context, c *redistest.Cluster, log io.Writer) (*Front, 
 	for _, n := range c.Nodes {
 		conf += fmt.Sprintf("  server %s %s check inter 500ms fall 1 rise 1 on-marked-down shutdown-sessions\n", n.Name, n.Addr)
 	}
-	return program(c, addr, conf, log, path, "-db", "-f")
+	return program(c, addr, conf, log, "haproxy", "-db", "-f")
 }
 
 const haproxyConf = `global
@@ -152,7 +127,11 @@ backend redis
 `
 
 // program runs a program whose last argument is the file with this configuration.
-func program(c *redistest.Cluster, addr, conf string, log io.Writer, path string, args ...string) (*Front, error) {
+func program(c *redistest.Cluster, addr, conf string, log io.Writer, binary string, args ...string) (*Front, error) {
+	path, err := exec.LookPath(binary)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "chaos-")
 	if err != nil {
 		return nil, err
@@ -167,30 +146,8 @@ func program(c *redistest.Cluster, addr, conf string, log io.Writer, path string
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return &Front{Addr: addr, Stop: func() {
+	return &Front{Addr: addr, Ended: p.Done(), Stop: func() {
 		p.Kill()
 		_ = os.RemoveAll(dir) // in the system's own directory for such files
 	}}, nil
-}
-
-// getReady bounds the time until an endpoint answers its first PING.
-const getReady = 15 * time.Second
-
-// answers waits until the endpoint answers PING.
-func answers(ctx context.Context, dial func(context.Context) (net.Conn, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, getReady)
-	defer cancel()
-	return retry(ctx, func() error {
-		nc, err := dial(ctx)
-		if err != nil {
-			return err
-		}
-		c := newConn(nc)
-		defer c.close()
-		r, err := c.do(time.Second, "PING")
-		if err == nil && r.text != "PONG" {
-			err = fmt.Errorf("PING answered %s", r)
-		}
-		return err
-	})
 }

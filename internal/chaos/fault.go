@@ -25,23 +25,37 @@ type Fault struct {
 	Apart bool
 	// Namespaces: needs a network that can be cut, and so root.
 	Namespaces bool
+	// Own: the endpoint itself is told to fail over, which only a holdfast can do.
+	Own bool
+	// The kept gap to reach with each release, as far as there is one. The time in
+	// which the new master cannot be reached comes on top.
+	Promoted, Confirmed time.Duration
 
 	inject func(context.Context, *scene) error
 }
 
+// The kept gap to reach after a planned failover, and after one that the
+// Sentinels have to notice first.
+const (
+	plannedPromoted, plannedConfirmed = 100 * time.Millisecond, 1300 * time.Millisecond
+	noticedPromoted, noticedConfirmed = 1500 * time.Millisecond, 2400 * time.Millisecond
+)
+
 // Faults are all there are, in order.
 var Faults = []Fault{
 	{Name: "f0", Title: "no fault", Strict: true, inject: nothing},
-	{Name: "f1", Title: "planned failover", Strict: true, inject: planned},
-	{Name: "f2", Title: "master killed", inject: killed},
-	{Name: "f3", Title: "master frozen, thawed 1 s after the switch", inject: frozen},
-	{Name: "f4", Title: "master killed, back empty and alone after the switch", inject: emptied},
+	{Name: "f1", Title: "planned failover", Strict: true, Promoted: plannedPromoted, Confirmed: plannedConfirmed, inject: planned},
+	{Name: "switchover", Title: "planned by `holdfast switchover`", Strict: true, Own: true, Promoted: 250 * time.Millisecond, inject: switched},
+	{Name: "f2", Title: "master killed", Promoted: noticedPromoted, Confirmed: noticedConfirmed, inject: killed},
+	{Name: "f3", Title: "master frozen, thawed 1 s after the switch", Promoted: noticedPromoted, Confirmed: noticedConfirmed, inject: frozen},
+	{Name: "f4", Title: "master killed, back empty and alone after the switch", Promoted: noticedPromoted, Confirmed: noticedConfirmed, inject: emptied},
 	{Name: "f5", Title: "master killed while one Sentinel is frozen", inject: deaf},
 	{Name: "f5n", Title: "partition: {master, one Sentinel} from the rest", Namespaces: true, inject: isolated},
 	{Name: "f6", Title: "all Sentinels killed for 6 s", Strict: true, inject: blind},
-	{Name: "f7", Title: "ten planned failovers in a row", Strict: true, inject: repeated},
+	{Name: "f7", Title: "ten planned failovers in a row", Strict: true, Promoted: plannedPromoted, Confirmed: plannedConfirmed, inject: repeated},
 	{Name: "f8", Title: "partition: {endpoint, master, one Sentinel} from the rest", Apart: true, Namespaces: true, inject: minority},
-	{Name: "f9", Title: "planned, new master unreachable for 3 s", Strict: true, Namespaces: true, inject: unreachable},
+	{Name: "f9", Title: "planned, new master unreachable for 3 s", Strict: true, Namespaces: true,
+		Promoted: unreachableFor, Confirmed: unreachableFor, inject: unreachable},
 	{Name: "f10", Title: "planned, leader dies before it announces the promotion", Strict: true, Gamble: true, inject: leaderless},
 }
 
@@ -52,6 +66,24 @@ func nothing(_ context.Context, s *scene) error {
 
 func planned(ctx context.Context, s *scene) error {
 	_, err := s.failover(ctx)
+	return err
+}
+
+// switched has the endpoint itself do it.
+func switched(ctx context.Context, s *scene) error {
+	old, err := s.master(ctx)
+	if err != nil {
+		return err
+	}
+	if s.front.Switchover == nil {
+		return errors.New("this endpoint has no switchover of its own")
+	}
+	s.mark("told the endpoint to switch over from %s", old.Name)
+	if err := s.front.Switchover(ctx); err != nil {
+		return err
+	}
+	s.mark("it says that it did")
+	_, err = s.other(ctx, old)
 	return err
 }
 
@@ -186,6 +218,10 @@ func repeated(ctx context.Context, s *scene) error {
 	return nil
 }
 
+// unreachableFor is how long the endpoint may take to find the new master once it
+// can be reached again.
+const unreachableFor = 200 * time.Millisecond
+
 func unreachable(ctx context.Context, s *scene) error {
 	master, err := s.master(ctx)
 	if err != nil {
@@ -200,8 +236,10 @@ func unreachable(ctx context.Context, s *scene) error {
 	if err == nil {
 		err = wait(ctx, 3*time.Second)
 	}
+	err = errors.Join(err, s.Heal())
 	s.mark("healed the partition")
-	return errors.Join(err, s.Heal())
+	s.healed = s.clock()
+	return err
 }
 
 // leaderless makes the Sentinel that leads the failover die at the moment when it

@@ -9,7 +9,7 @@ import (
 // judge compares the evidence with the final data.
 func judge(f Fault, clients []*client, t *timeline, d *data) (*Verdict, error) {
 	v := &Verdict{Fault: f.Name, Clients: len(clients), Errors: make(map[string]int), State: make(map[string]int),
-		Events: t.events, Details: []string{}, noted: make(map[string]int)}
+		Events: t.happened(), Details: []string{}, noted: make(map[string]int)}
 	takes := make(map[string][]take)
 	present := make(map[doubt]bool)
 	for _, c := range clients {
@@ -42,10 +42,7 @@ func judge(f Fault, clients []*client, t *timeline, d *data) (*Verdict, error) {
 	}
 	v.topics(clients, t)
 	v.KeptGap = longest(v.kept, t.from, t.end)
-	for _, p := range t.promotions {
-		v.Events = append(v.Events, Event{p, "a replica says master"})
-	}
-	slices.SortStableFunc(v.Events, func(a, b Event) int { return int(a.At - b.At) })
+	v.Resumed, v.Outage = resumed(v.kept, t), t.outage()
 	return v, nil
 }
 
@@ -56,12 +53,14 @@ func (v *Verdict) count(e *evidence) {
 	v.Refused += e.refused
 	v.Hung += e.hung
 	v.Uncertain += e.errors[uncertain]
+	v.Expired += e.errors[expired]
 	v.Aged += e.aged
 	v.Wrong += len(e.wrong)
 	v.Slowest = max(v.Slowest, e.slowest)
 	merge(v.State, e.lost)
 	merge(v.Errors, e.errors)
 	delete(v.Errors, uncertain)
+	delete(v.Errors, expired)
 	for _, w := range e.wrong {
 		v.detail("wrong", "%s", w)
 	}
@@ -226,6 +225,19 @@ func longest(at []time.Duration, from, end time.Duration) (gap time.Duration) {
 		}
 		gap = max(gap, k-last)
 		last = max(last, k)
+	}
+	return gap
+}
+
+// resumed is the longest time from a promotion to the first write after it that
+// survived: the part of a gap that is not the Sentinels' time to notice and to
+// choose. The moments are ascending.
+func resumed(kept []time.Duration, t *timeline) (gap time.Duration) {
+	for _, p := range t.promotions {
+		next, _ := slices.BinarySearch(kept, p)
+		if next < len(kept) {
+			gap = max(gap, kept[next]-p)
+		}
 	}
 	return gap
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/health"
+	"holdfast/proxy"
 )
 
 const second = time.Second
@@ -93,8 +96,12 @@ func TestApart(t *testing.T) {
 // TestNoteFence: the first after the fault began counts, and no other.
 func TestNoteFence(t *testing.T) {
 	began := time.Now()
-	front := &Front{Fences: func(context.Context) ([]time.Time, error) {
-		return []time.Time{began.Add(second), began.Add(3 * second), began.Add(4 * second)}, nil
+	front := &Front{Status: func(context.Context) (*health.Status, error) {
+		st := &health.Status{Masters: []health.Master{{}}}
+		for _, s := range []time.Duration{1, 3, 4} {
+			st.Masters[0].Failovers = append(st.Masters[0].Failovers, health.Failover{Clients: &proxy.Carried{At: began.Add(s * second)}}, health.Failover{})
+		}
+		return st, nil
 	}}
 	cut := &timeline{events: []Event{{2 * second, "cut"}}}
 	if err := cut.noteFence(t.Context(), front, began); err != nil || cut.fence != 3*second+fencing {
@@ -104,7 +111,7 @@ func TestNoteFence(t *testing.T) {
 	if err := deaf.noteFence(t.Context(), front, began); err != nil || deaf.fence != 0 {
 		t.Errorf("%v, %v", deaf.fence, err)
 	}
-	front.Fences = func(context.Context) ([]time.Time, error) { return nil, errors.New("gone") }
+	front.Status = func(context.Context) (*health.Status, error) { return nil, errors.New("gone") }
 	if cut.noteFence(t.Context(), front, began) == nil {
 		t.Error("an endpoint that cannot be asked has no verdict")
 	}
@@ -290,5 +297,43 @@ func TestTable(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table does not say %q:\n%s", want, b.String())
 		}
+	}
+}
+
+// TestGoal: the time in which the new master cannot be reached comes on top.
+func TestGoal(t *testing.T) {
+	reached := newVerdict()
+	away := newVerdict()
+	away.Outage = 4 * second
+	for _, tt := range []struct {
+		fault, release string
+		verdict        *Verdict
+		want           string
+	}{
+		{"f1", "promoted", reached, "100"},
+		{"f1", "confirmed", reached, "1300"},
+		{"switchover", "promoted", reached, "250"},
+		{"switchover", "confirmed", reached, "-"},
+		{"f6", "promoted", reached, "-"},
+		{"f9", "confirmed", away, "4200"},
+	} {
+		r := Result{Fault: fault(t, tt.fault), Setting: Setting{Release: tt.release}, Verdicts: []*Verdict{tt.verdict}}
+		if got := r.goal(); got != tt.want {
+			t.Errorf("%s with %s: %s, want %s", tt.fault, tt.release, got, tt.want)
+		}
+	}
+}
+
+func TestResumed(t *testing.T) {
+	line := &timeline{promotions: []time.Duration{10 * second, 20 * second}, healed: 13 * second}
+	kept := []time.Duration{9 * second, 11 * second, 19 * second, 22 * second}
+	if got := resumed(kept, line); got != 2*second {
+		t.Errorf("%v", got)
+	}
+	if got := resumed(nil, line); got != 0 {
+		t.Errorf("%v, although no write was kept", got)
+	}
+	if got := line.outage(); got != 3*second {
+		t.Errorf("an outage of %v", got)
 	}
 }

@@ -14,8 +14,12 @@ const (
 	refused                // it was not applied, and the client may believe that
 )
 
-// uncertain is the prefix of the one error that does not deny the write.
-const uncertain = "UNCERTAIN"
+// The prefixes of the errors that have a column of their own: the one that does not
+// deny the write, and the one of a command that has waited for as long as it may.
+const (
+	uncertain = "UNCERTAIN"
+	expired   = "MASTERDOWN"
+)
 
 // write is one write and what became of it. It is sent once: its id is never
 // used again.

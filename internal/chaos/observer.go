@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -115,23 +116,42 @@ type timeline struct {
 	events     []Event         // the fault's own steps; ascending
 	from, end  time.Duration   // when all clients were going, and when they were told to stop
 	fence      time.Duration   // Apart: when the endpoint stopped writing to its master; 0: it did not
+	healed     time.Duration   // when the new master could be reached again; 0: it always could
 }
 
-// fencing is how long an endpoint on a loaded machine may take to act on what it
-// has noted as the moment of its fence.
-const fencing = 50 * time.Millisecond
+// happened is what was done and what came of it; ascending.
+func (t *timeline) happened() []Event {
+	all := slices.Clone(t.events)
+	for _, p := range t.promotions {
+		all = append(all, Event{p, "a replica says master"})
+	}
+	slices.SortStableFunc(all, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
+	return all
+}
+
+// outage is how long the new master could not be reached.
+func (t *timeline) outage() time.Duration {
+	if t.healed == 0 || len(t.promotions) == 0 {
+		return 0
+	}
+	return t.healed - t.promotions[0]
+}
+
+// fencing is how much earlier than it acts an endpoint may note that it does: on a
+// machine with more work than cores it can lose its core between the two.
+const fencing = time.Millisecond
 
 // noteFence asks the endpoint when it first stopped writing to its master after
 // the fault began.
 func (t *timeline) noteFence(ctx context.Context, front *Front, began time.Time) error {
-	if front.Fences == nil {
+	if front.Status == nil {
 		return nil
 	}
-	fences, err := front.Fences(ctx)
+	st, err := front.Status(ctx)
 	if err != nil {
 		return fmt.Errorf("ask the endpoint when it fenced: %w", err)
 	}
-	for _, f := range fences {
+	for _, f := range stopped(st) {
 		if at := f.Sub(began); len(t.events) > 0 && at > t.events[0].At {
 			t.fence = at + fencing
 			t.events = append(t.events, Event{at, "the endpoint writes no more to its master"})

@@ -13,8 +13,10 @@ import (
 // it. It belongs to the goroutine of the run.
 type scene struct {
 	*redistest.Cluster
+	front  *Front
 	clock  func() time.Duration
 	events []Event
+	healed time.Duration // when the new master could be reached again; 0: it always could
 }
 
 // mark records that something has just been done.

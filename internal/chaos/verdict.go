@@ -8,8 +8,8 @@ import (
 )
 
 // Verdict is what a run showed. All counts are of things that went wrong, but for
-// Answers, Acked and LostLag, LostApart, GapMessages and Uncertain where the fault
-// excuses them.
+// Answers, Acked and LostLag, LostApart, GapMessages, Uncertain and Expired where
+// the fault excuses them.
 type Verdict struct {
 	Fault   string `json:"fault"`
 	Clients int    `json:"clients"`
@@ -19,8 +19,9 @@ type Verdict struct {
 	Cut       int            `json:"cut"`       // connections that the endpoint closed
 	Refused   int            `json:"refused"`   // connections that could not be opened
 	Hung      int            `json:"hung"`      // commands that were not answered at all
-	Errors    map[string]int `json:"errors"`    // error replies by text, without Uncertain
+	Errors    map[string]int `json:"errors"`    // error replies by text, without the next two
 	Uncertain int            `json:"uncertain"` // error replies that say that nobody knows
+	Expired   int            `json:"expired"`   // error replies that say that it waited too long, and was not executed
 
 	LostStale int `json:"lost_stale"` // acknowledged writes missing, sent after the promotion: a node that was no master took them
 	LostLag   int `json:"lost_lag"`   // acknowledged writes missing, sent before: not replicated in time
@@ -39,6 +40,8 @@ type Verdict struct {
 	Broken      int `json:"broken"`       // invariants that do not hold in the final data: torn transactions, lost updates
 
 	KeptGap time.Duration `json:"kept_gap_ns"` // the longest time without an acknowledged write that survived
+	Resumed time.Duration `json:"resumed_ns"`  // the longest time from a promotion to the next such write
+	Outage  time.Duration `json:"outage_ns"`   // from the promotion until the new master could be reached, where that was the fault
 	Slowest time.Duration `json:"slowest_ns"`  // reply to a command that does not block
 
 	Events  []Event  `json:"events"`
@@ -78,6 +81,7 @@ var Columns = []Column{
 	{"hung", func(v *Verdict) int { return v.Hung }, never},
 	{"errors", func(v *Verdict) int { return total(v.Errors) }, never},
 	{"uncertain", func(v *Verdict) int { return v.Uncertain }, func(f Fault, r string) bool { return !f.Strict || gamble(f, r) }},
+	{"expired", func(v *Verdict) int { return v.Expired }, apart},
 	{"lost", func(v *Verdict) int { return v.LostStale }, gamble},
 	{"lag", func(v *Verdict) int { return v.LostLag }, lagging},
 	{"apart", func(v *Verdict) int { return v.LostApart }, apart},

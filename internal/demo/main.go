@@ -80,17 +80,17 @@ func run(ctx context.Context, binary, release string, out io.Writer) error {
 		return err
 	}
 	defer front.stop()
-	fmt.Fprintf(out, "Clients connect to %s and are told nothing of what follows.\n", front.address)
+	fmt.Fprintf(out, "Clients connect to %s and are told nothing of what follows.\n", front.Addr)
 
-	crew, err := startCrew(ctx, front.address)
+	crew, err := startCrew(ctx, front.Addr)
 	if err != nil {
-		return errors.Join(err, errors.New(front.lastWords()))
+		return errors.Join(err, front.lastWords())
 	}
 	defer crew.stop()
 	s := stage{cluster: cluster, front: front, crew: crew, out: out}
 	for i, a := range acts {
 		if err := s.play(ctx, i+1, a); err != nil {
-			return errors.Join(err, errors.New(front.lastWords()))
+			return errors.Join(err, front.lastWords())
 		}
 	}
 	return s.curtain(ctx)
