@@ -129,7 +129,7 @@ func Default() Config {
 
 // DefaultListener is a listener of which nothing was said.
 func DefaultListener() Listener {
-	return Listener{Role: "master", Mode: Dedicated}
+	return Listener{Role: "master", Mode: Shared}
 }
 
 // LoginFor is how holdfast logs in to Redis for l: l's own login, else the one

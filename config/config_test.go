@@ -188,9 +188,9 @@ log: {level: debug, format: console}
 		},
 		Redis: Login{Username: "holdfast", Password: "1_000"},
 		Listeners: []Listener{
-			{Address: ":6379", Master: "one", Role: "master", Mode: Dedicated, Trust: true},
+			{Address: ":6379", Master: "one", Role: "master", Mode: Shared, Trust: true},
 			{Address: "127.0.0.1:0", Master: "two", Role: "master", Mode: Tunnel},
-			{Address: "127.0.0.1:0", Master: "two", Role: "master", Mode: Dedicated, Redis: Login{Password: "true"}, Password: "x"},
+			{Address: "127.0.0.1:0", Master: "two", Role: "master", Mode: Shared, Redis: Login{Password: "true"}, Password: "x"},
 		},
 		Hold:     Hold{MaxBytes: 1000000},
 		Failover: Failover{Release: Promoted, FenceTimeout: 60 * second, RequireQuorum: true, DemoteOldMaster: true},
@@ -224,7 +224,7 @@ func TestNullIsNotGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := Default(); config.Sentinel.PollInterval != want.Sentinel.PollInterval || config.Log != want.Log || config.Listeners[0].Mode != Dedicated {
+	if want := Default(); config.Sentinel.PollInterval != want.Sentinel.PollInterval || config.Log != want.Log || config.Listeners[0].Mode != Shared {
 		t.Errorf("lost a default:\n%v", config)
 	}
 }

@@ -24,7 +24,7 @@ func TestEnvironmentAlone(t *testing.T) {
 	}
 	want := Default()
 	want.Sentinel.Addresses = []string{"s1:26379", "s2:26379"}
-	want.Listeners = []Listener{{Address: "0.0.0.0:6379", Master: "mymaster", Role: "master", Mode: Dedicated}}
+	want.Listeners = []Listener{{Address: "0.0.0.0:6379", Master: "mymaster", Role: "master", Mode: Shared}}
 	if !reflect.DeepEqual(*config, want) {
 		t.Errorf("is\n%v\nwant\n%v", config, want)
 	}
@@ -52,7 +52,7 @@ func TestEnvironmentInFull(t *testing.T) {
 	want.Sentinel.Addresses = []string{"s1:26379"}
 	want.Sentinel.Login = Login{Username: "watcher", Password: "p1"}
 	want.Redis = Login{Username: "holdfast", Password: "p2"}
-	want.Listeners = []Listener{{Address: "127.0.0.1:7000", Master: "mymaster", Role: "master", Mode: Dedicated, Trust: true}}
+	want.Listeners = []Listener{{Address: "127.0.0.1:7000", Master: "mymaster", Role: "master", Mode: Shared, Trust: true}}
 	want.Health.Address = "127.0.0.1:7001"
 	want.Log.Level = "debug"
 	want.Failover.Release = Promoted

@@ -86,7 +86,6 @@ func (l *loop) tick() {
 	}
 	for _, site := range l.sites {
 		l.thin(site, false)
-		l.hurry(site)
 	}
 	for fd := range l.slots {
 		s := l.slots[fd].s

@@ -171,6 +171,10 @@ func (p *pending) begin(n int) (begun int) {
 	return begun
 }
 
+// awaits tells whether something has been written, in part or whole, to a shared
+// upstream and is not answered.
+func (p *pending) awaits() bool { return p != nil && p.pair < p.begun }
+
 // begunRest is what is still to be written of a command of which a part is.
 func (p *pending) begunRest() []byte {
 	if p.next <= p.sent {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"os"
 	"syscall"
 	"unsafe"
@@ -156,6 +157,21 @@ func hush(fd int) {
 }
 
 func closeFD(fd int) { syscall.Close(fd) }
+
+// localAddress is the address of this machine that a client is connected to.
+func localAddress(fd int) netip.Addr {
+	sa, err := syscall.Getsockname(fd)
+	if err != nil {
+		return netip.Addr{}
+	}
+	switch sa := sa.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrFrom4(sa.Addr)
+	case *syscall.SockaddrInet6:
+		return netip.AddrFrom16(sa.Addr).Unmap()
+	}
+	return netip.Addr{}
+}
 
 // shutdownWrite tells the peer that no more will come.
 func shutdownWrite(fd int) { syscall.Shutdown(fd, syscall.SHUT_WR) }

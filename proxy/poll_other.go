@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"errors"
+	"net/netip"
 	"syscall"
 )
 
@@ -39,4 +40,5 @@ func rawRead(int, []byte) (int, syscall.Errno)  { return 0, syscall.ENOSYS }
 func rawWrite(int, []byte) (int, syscall.Errno) { return 0, syscall.ENOSYS }
 func closeFD(int)                               {}
 func shutdownWrite(int)                         {}
+func localAddress(int) netip.Addr               { return netip.Addr{} }
 func tune(int)                                  {}

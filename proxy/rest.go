@@ -8,7 +8,7 @@ import (
 
 // blockedAfter is how long a blocking command must have been out to be one that
 // waits: one that finds what it wants is answered at once.
-const blockedAfter = 100 * time.Millisecond
+const blockedAfter = 10 * time.Millisecond
 
 // Rest waits, under a View that does not serve, until nothing is under way to this
 // master any more: every command that has been sent is answered, but for blocking

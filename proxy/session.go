@@ -29,6 +29,8 @@ type session struct {
 	notBefore    time.Time      // it may not try another upstream before
 	refusedBy    *sentinel.View // under which a shared upstream was refused over a command of its
 	turn         uint32         // of the order that is being prepared for it
+	place        uint32         // its place in the writers of its shared upstream is the one of this number
+	queued       bool           // it has one
 	tries        int            // upstreams in a row that answered it nothing but refusals
 	weight       int            // bytes counted in loop.heldBytes
 
@@ -52,7 +54,6 @@ type session struct {
 	prove    bool  // its upstream's role is to be asked for before anything else
 	moved    bool  // its latest writes were made on another connection
 	wrote    bool  // since it last moved; only looked at where upstreams are shared
-	queued   bool  // in the writers of its shared upstream
 	forGood  bool  // it never goes back to a shared upstream
 	pin      pin   // why its upstream is its own, or is to be
 	large    uint8 // so many commands more travel apart, because of a large reply
@@ -187,6 +188,7 @@ func (l *loop) resume(s *session) {
 	}
 	if len(s.in) > 0 && s.scanned < len(s.in) {
 		if !l.readable(s) {
+			l.putOff(s)
 			return
 		}
 		in, scanned := s.in, s.scanned
@@ -207,19 +209,7 @@ func (l *loop) resume(s *session) {
 func (l *loop) read(s *session, toEnd bool) {
 	for s.phase != phaseClosed {
 		if !l.readable(s) {
-			switch s.phase {
-			case phaseIdle:
-				l.need(s)
-			case phaseWaiting, phasePreparing:
-				l.startWaiting(s)
-			case phaseAttached:
-				switch u := s.up; {
-				case u.superseded && !s.on.tunnel && l.drained(u, s):
-					l.leave(s)
-				case u.share != nil && u.full:
-					u.share.parked = append(u.share.parked, s)
-				}
-			}
+			l.putOff(s)
 			return
 		}
 		buf := l.buf
@@ -255,6 +245,23 @@ func (l *loop) read(s *session, toEnd bool) {
 		if !toEnd {
 			s.more = false
 			return
+		}
+	}
+}
+
+// putOff sees to it that a session which is not to be read now will be.
+func (l *loop) putOff(s *session) {
+	switch s.phase {
+	case phaseIdle:
+		l.need(s)
+	case phaseWaiting, phasePreparing:
+		l.startWaiting(s)
+	case phaseAttached:
+		switch u := s.up; {
+		case u.superseded && !s.on.tunnel && l.drained(u, s):
+			l.leave(s)
+		case u.share != nil && u.full:
+			u.share.parked = append(u.share.parked, s)
 		}
 	}
 }

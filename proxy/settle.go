@@ -36,6 +36,9 @@ func (l *loop) lost(u *upstream, why string) {
 // leave takes a session off its upstream. What it had sent there and has no
 // answer to is settled by the rules of carry; the rest waits for the next one.
 func (l *loop) leave(s *session) {
+	if u := s.up; u.share != nil && s.pend.awaits() {
+		u.leaving = true // it would answer, or go on in the middle of, what is nobody's any more
+	}
 	if why := l.carry(s); why != cutNone {
 		l.close(s, why)
 		return
@@ -311,7 +314,9 @@ func (l *loop) drained(u *upstream, s *session) bool {
 	p := s.pend
 	due := p != nil && p.sentWhole()
 	if u.share != nil {
-		return !due
+		// The rest of a command that is written in part may yet be written, if
+		// the same process serves again.
+		return !due && (p == nil || len(p.begunRest()) == 0)
 	}
 	return !due && u.tail == tailHeld && len(u.in) == 0 && (u.leaving || !s.vec.listens() || p != nil || s.more)
 }

@@ -13,14 +13,22 @@ type sharing struct {
 	trunk    *trunk
 	members  int
 	owners   owners
-	writers  []*session // with commands to be written, in turn
+	writers  []place    // with commands to be written, in turn
 	rest     []byte     // of a command that was written in part when its client went away
 	parked   []*session // not read on while the socket takes no more
 	progress time.Time  // the last answer, or the first command after all were answered
-	slow     *session   // does not take its replies, so that nobody gets any
-	since    time.Time
-	listed   bool // in loop.dirty
+	slow     *session   // does not take its replies
+	listed   bool       // in loop.dirty
 }
+
+// place is one among those that have something to be written. It is void once
+// the session has left, or has a later one.
+type place struct {
+	s  *session
+	no uint32
+}
+
+func (p place) valid(u *upstream) bool { return p.s.up == u && p.s.queued && p.s.place == p.no }
 
 const (
 	// stallTime: who waits longer than this for one answer holds up strangers;
@@ -29,11 +37,6 @@ const (
 	// sharedInFlight bounds what one client may have outstanding where others
 	// wait behind it, in commands.
 	sharedInFlight = 1024
-	// slowFactor times limits.client_buffer is what one client may leave unread
-	// before its shared upstream is not read any further; slowTime is how long
-	// that may last before the client is cut, as by client-output-buffer-limit.
-	slowFactor = 16
-	slowTime   = time.Second
 )
 
 func (sh *sharing) stalled(now time.Time) bool {
@@ -63,7 +66,8 @@ func (l *loop) queue(s *session, u *upstream) {
 		return
 	}
 	s.queued = true
-	u.share.writers = append(u.share.writers, s)
+	s.place++
+	u.share.writers = append(u.share.writers, place{s, s.place})
 	l.look(u)
 }
 
@@ -102,12 +106,12 @@ func (l *loop) flushShared(u *upstream) {
 			return
 		}
 		out := append(l.out[:0], sh.rest...)
-		for _, s := range sh.writers {
+		for _, w := range sh.writers {
 			if len(out) == cap(out) {
 				break
 			}
-			if s.up == u && s.pend != nil {
-				b := s.pend.unsent()
+			if w.valid(u) {
+				b := w.s.pend.unsent()
 				out = append(out, b[:min(len(b), cap(out)-len(out))]...)
 			}
 		}
@@ -135,8 +139,8 @@ func (l *loop) wrote(u *upstream, n int) {
 		sh.rest = nil
 	}
 	done := 0
-	for _, s := range sh.writers {
-		if s.up == u && s.pend != nil {
+	for _, w := range sh.writers {
+		if s := w.s; w.valid(u) {
 			k := min(n, len(s.pend.unsent()))
 			sh.owners.add(s, s.pend.begin(k))
 			n -= k
@@ -151,6 +155,9 @@ func (l *loop) wrote(u *upstream, n int) {
 		}
 		done++
 	}
+	if u.throttled {
+		l.readOn(u) // there may be others behind the one that it was for
+	}
 	left := copy(sh.writers, sh.writers[done:])
 	clear(sh.writers[left:])
 	sh.writers = sh.writers[:left]
@@ -159,10 +166,10 @@ func (l *loop) wrote(u *upstream, n int) {
 // leaveShared takes a session off. What it has written of a command must be
 // completed, or the next one's would be taken for it.
 func (l *loop) leaveShared(s *session, u *upstream) {
-	if s.queued {
-		if s.queued = false; u.usable() && s.pend != nil {
-			u.share.rest = append(u.share.rest, s.pend.begunRest()...)
-		}
+	s.queued = false
+	if s.pend != nil {
+		u.share.rest = append(u.share.rest, s.pend.begunRest()...)
+		u.leaving = u.leaving || u.superseded && len(u.share.rest) > 0
 	}
 	u.share.members--
 	l.look(u)
@@ -222,6 +229,11 @@ func (l *loop) sharedReplies(u *upstream, buf []byte, at int) {
 			pos = at
 			continue
 		}
+		if s.up == u && (s.pend == nil || s.pend.waiting() == nil) {
+			l.deliver(u, to, buf[run:pos])
+			l.stray(u, buf[pos:at])
+			return
+		}
 		if !l.paired(u, s, buf[pos:at]) {
 			l.send(s, buf[run:pos])
 			run = at
@@ -245,6 +257,9 @@ func (l *loop) answeredSwiftly(u *upstream, s *session) bool {
 		return false
 	}
 	p := s.pend
+	if p == nil || p.pair >= len(p.q) {
+		return false
+	}
 	if p.q[p.pair].kind != kindPlain || p.pair+1 < len(p.q) && p.q[p.pair+1].kind == kindAnswer {
 		return false
 	}
@@ -295,7 +310,7 @@ func (l *loop) sharedRest(u *upstream, part []byte) {
 	if u.tail == tailHeld {
 		switch {
 		case len(part) <= keepReply:
-			u.in = l.spare.join(nil, part)
+			u.in = append(u.in, part...)
 			return
 		case s == nil || u.rep.Type() == '>':
 			l.stray(u, part[:60])
@@ -313,50 +328,31 @@ func (l *loop) sharedRest(u *upstream, part []byte) {
 	}
 }
 
-// heed notes a client that does not keep up.
+// heed notes a client that does not keep up. It is cut, as by Redis'
+// client-output-buffer-limit, only when what is kept for it so that strangers
+// need not wait behind it has passed the bound of everything that waits.
 func (l *loop) heed(u *upstream, s *session) {
-	if sh := u.share; len(s.out) > slowFactor*l.p.clientBuffer && sh.slow != s {
-		sh.slow, sh.since = s, l.now
-		l.arm()
+	switch {
+	case len(s.out) <= l.p.clientBuffer:
+	case len(s.out) > l.p.holdBytes && u.share.owners.other(s):
+		l.close(s, cutSlow)
+	default:
+		u.share.slow = s
 	}
 }
 
 // heldBack tells whether an upstream is not to be read: its client does not keep
 // up with what it has been sent, and the pressure is to reach Redis as it would
-// on a direct connection.
+// on a direct connection. Not while strangers wait behind that client.
 func (l *loop) heldBack(u *upstream) bool {
 	if u.share == nil {
 		return len(u.s.out) > l.p.clientBuffer
 	}
 	s := u.share.slow
-	if s == nil {
-		return false
+	if s != nil && (s.up != u || len(s.out) <= l.p.clientBuffer) {
+		u.share.slow, s = nil, nil
 	}
-	if s.up == u && len(s.out) > slowFactor*l.p.clientBuffer {
-		return true
-	}
-	u.share.slow = nil
-	return false
-}
-
-// hurry cuts clients that have kept a shared upstream from being read for too
-// long.
-func (l *loop) hurry(site *site) {
-	for _, t := range site.trunks {
-		for _, u := range t.ups {
-			if !u.throttled {
-				continue
-			}
-			l.arm()
-			// With nobody behind it, it is as good as alone.
-			if s := u.share.slow; s != nil && s.up == u && l.now.Sub(u.share.since) > slowTime && u.share.owners.other(s) {
-				l.close(s, cutSlow)
-			}
-			if !l.heldBack(u) {
-				l.readOn(u)
-			}
-		}
-	}
+	return s != nil && !u.share.owners.other(s)
 }
 
 // stray ends an upstream that answered what nobody asked: nothing it says can be

@@ -55,12 +55,13 @@ const (
 	cutTunnel               // bytes cannot be carried over
 	cutDrain                // holdfast is ending, and it was at rest
 	cutDeadline             // holdfast is ending, and it was not
+	cutAddress              // the address that it was connected to has left this machine
 	cutCount
 )
 
 // String is the reason's label in metrics.
 func (c cut) String() string {
-	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "stray_reply", "tunnel", "drain", "drain_deadline"}[c]
+	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "stray_reply", "tunnel", "drain", "drain_deadline", "address"}[c]
 }
 
 // counts are written by one loop and read by anybody.

@@ -107,9 +107,11 @@ func (l *loop) prepareTrunk(s *session) {
 	if t.preparing {
 		return
 	}
-	if u := site.spares.take(t.key, true); u != nil && site.m.table.Load() != nil {
-		l.shareUpstream(t, u)
-		return
+	if site.m.table.Load() != nil {
+		if u := site.spares.take(t.key, true); u != nil {
+			l.shareUpstream(t, u)
+			return
+		}
 	}
 	k := t.key
 	o := order{t: t, site: site, view: site.view, ctx: site.ctx, proto: k.proto, own: k.own,
@@ -170,7 +172,7 @@ func (l *loop) retire(u *upstream) {
 	}
 	l.p.shared.Add(-1)
 	good := u.usable() && u.share.owners.empty() && len(u.in) == 0 && u.tail == tailHeld && !u.full && !u.more
-	u.share = nil
+	u.s, u.share = nil, nil
 	if good {
 		u.key = t.key
 		l.putSpare(u)

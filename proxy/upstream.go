@@ -59,11 +59,14 @@ func (l *loop) flush(s *session) {
 		return
 	}
 	u, p := s.up, s.pend
-	if u == nil || p == nil || u.full || u.superseded {
+	if u == nil || p == nil || u.superseded {
 		return
 	}
 	if u.share != nil {
 		l.queue(s, u)
+		return
+	}
+	if u.full {
 		return
 	}
 	b := p.unsent()
@@ -143,7 +146,13 @@ func (l *loop) readUpstream(u *upstream) {
 			l.lost(u, "connection closed by the server")
 			return
 		}
-		u.in = l.spare.put(u.in)
+		if u.in = u.in[:0]; u.share == nil {
+			u.in = l.spare.put(u.in)
+		}
+		short := start+n < len(l.buf)
+		if short && !u.ending {
+			u.more, u.throttled = false, false
+		}
 		switch {
 		case u.share != nil:
 			l.sharedReplies(u, l.buf[:start+n], start)
@@ -152,12 +161,11 @@ func (l *loop) readUpstream(u *upstream) {
 		default:
 			l.replies(u, l.buf[:start+n], start)
 		}
-		if start+n == len(l.buf) {
+		if !short {
 			l.readOn(u)
 			return
 		}
 		if !u.ending {
-			u.more, u.throttled = false, false
 			return
 		}
 	}
@@ -246,5 +254,6 @@ func (l *loop) begin(u *upstream, part []byte) tail {
 	case u.refusing || p == nil || p.waiting() == nil:
 		return tailDropped
 	}
+	u.s.large = largeRun
 	return tailPaired
 }
