@@ -10,7 +10,7 @@ import (
 )
 
 // realRedis is one real server without Sentinels.
-func realRedis(t *testing.T, args ...string) *redistest.Node {
+func realRedis(t testing.TB, args ...string) *redistest.Node {
 	t.Helper()
 	return redistest.New(t, redistest.Options{Args: args}).Nodes[0]
 }

@@ -122,9 +122,13 @@ func rawWrite(fd int, b []byte) (int, syscall.Errno) {
 }
 
 // rawAccept takes one connection off a listening socket, non-blocking already.
+// Nobody asks for the peer's address, for which syscall.Accept4 would allocate.
 func rawAccept(fd int) (int, error) {
-	nfd, _, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-	return nfd, err
+	nfd, _, errno := syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(fd), 0, 0, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(nfd), nil
 }
 
 func dupCloexec(fd int) (int, error) {
