@@ -44,9 +44,11 @@ func (l *loop) admitSelect(s *session, frame []byte) (done, ok bool) {
 		return false, false
 	}
 	k := keyOf(s)
-	db, err := strconv.Atoi(string(args[1]))
-	k.db = db
-	if t := s.site.trunks[k]; err != nil || t == nil || len(t.ups) == 0 {
+	var err error
+	if k.db, err = strconv.Atoi(string(args[1])); err != nil || strconv.Itoa(k.db) != string(args[1]) {
+		return false, false // Redis says what is wrong with it
+	}
+	if !s.site.open(k) {
 		return false, false
 	}
 	if s.pend != nil {
@@ -54,7 +56,7 @@ func (l *loop) admitSelect(s *session, frame []byte) (done, ok bool) {
 		return true, false
 	}
 	l.detach(s)
-	l.state(s).db = db
+	l.state(s).db = k.db
 	return true, l.tell(s, "+OK\r\n")
 }
 
@@ -74,6 +76,15 @@ func (l *loop) admitClient(s *session, frame []byte) (done, ok bool) {
 		s.stalled = true
 		return true, false
 	}
+	if k := keyOf(s); !s.site.open(k) {
+		// Redis may want a login first. The first shared upstream will tell.
+		if t := s.site.trunks[k]; t != nil && t.locked == s.site.view {
+			return false, false
+		}
+		if l.need(s); s.phase != phaseAttached {
+			return true, false
+		}
+	}
 	if setInfo {
 		return l.admitSetInfo(s, args, frame)
 	}
@@ -90,10 +101,6 @@ func (l *loop) admitClient(s *session, frame []byte) (done, ok bool) {
 // admitSetInfo: servers before 7.2 do not know it, and say so themselves.
 func (l *loop) admitSetInfo(s *session, args [][]byte, frame []byte) (done, ok bool) {
 	t := s.site.m.table.Load()
-	if t == nil && s.up == nil {
-		l.need(s) // the first shared upstream brings the table
-		return true, false
-	}
 	switch _, known := t.flagsOf("client|setinfo"); {
 	case !known:
 		return false, false

@@ -53,13 +53,14 @@ const listenersFirst = 250 * time.Millisecond
 // is open.
 func (l *loop) pursue(s *session) {
 	site := s.site
-	if s.phase != phaseWaiting || !site.view.Serving() || site.view != site.m.tracker.View() || l.now.Before(s.notBefore) {
+	if s.phase != phaseWaiting || !l.mayAttach(s) || s.shares() && (l.join(s) || !l.pinLocked(s)) {
 		return
 	}
-	if site.firsts > 0 && l.now.Before(site.others) && !s.vec.listens() {
-		return
-	}
-	if s.shares() && (l.join(s) || !l.pinLocked(s)) {
+	if s.on.shared && s.pend == nil && l.takeSpare(s) {
+		if !s.waitingSince.IsZero() {
+			l.waited(s)
+		}
+		l.again(s)
 		return
 	}
 	if l.now.Before(site.gate) {
@@ -84,6 +85,15 @@ func (l *loop) pursue(s *session) {
 	s.phase = phasePreparing
 	l.want = append(l.want, o)
 	l.prepareNext()
+}
+
+// mayAttach tells whether it is this session's turn, under a View that serves.
+func (l *loop) mayAttach(s *session) bool {
+	site := s.site
+	if !site.view.Serving() || site.view != site.m.tracker.View() || l.now.Before(s.notBefore) {
+		return false
+	}
+	return site.firsts == 0 || !l.now.Before(site.others) || s.vec.listens()
 }
 
 // pinLocked tells whether a session that would share must have an upstream of
@@ -240,11 +250,17 @@ func (l *loop) attachFailed(o order, err error) {
 		l.closeOrdered(o)
 		return
 	}
-	if o.view != o.site.view || o.ctx.Err() != nil {
-		if o.s != nil {
-			l.pursue(o.s)
-		}
+	switch {
+	case o.view == o.site.view && o.ctx.Err() == nil:
+	case o.s != nil:
+		l.pursue(o.s)
 		return
+	default:
+		l.admitWaiting(o.site)
+		return
+	}
+	if o.t != nil && len(o.t.ups) > 0 {
+		return // one more than needs be, to a node that is busy
 	}
 	o.site.m.tracker.Doubt(o.view, err.Error())
 	o.site.trouble = err.Error()

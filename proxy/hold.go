@@ -16,7 +16,7 @@ func (l *loop) need(s *session) {
 	if s.phase != phaseIdle || s.closing {
 		return
 	}
-	if s.shares() && s.site.view.Serving() && l.join(s) {
+	if s.shares() && l.mayAttach(s) && l.join(s) {
 		return
 	}
 	s.phase = phaseWaiting
@@ -221,6 +221,7 @@ func (l *loop) viewOfShared(site *site, v *sentinel.View) {
 				u.view, u.superseded = v, false
 			} else {
 				u.superseded = true
+				u.leaving = u.leaving || v.Serving()
 			}
 			l.look(u)
 		}

@@ -42,9 +42,8 @@ type loop struct {
 	spare spare
 
 	out            []byte // what is gathered for one write
-	routes         routes
-	settledSwiftly int // answered to the session that is being given its replies, not yet counted
-	taken          int // accepted swiftly by the session that is being read, bytes not yet kept
+	settledSwiftly int    // answered to the session that is being given its replies, not yet counted
+	taken          int    // accepted swiftly by the session that is being read, bytes not yet kept
 
 	heldBytes int // kept for sessions that wait
 	preparing int // prepare goroutines under way
@@ -83,6 +82,7 @@ type site struct {
 
 	trunks map[key]*trunk // the shared upstreams
 	spares pool
+	routes routes
 }
 
 func newLoop(p *Proxy) (*loop, error) {
@@ -135,8 +135,14 @@ func (l *loop) run() {
 	for !l.draining || l.sessions > 0 || l.preparing > 0 {
 		events := l.poll.wait(len(l.ready) == 0 && len(l.late) == 0)
 		l.now = time.Now()
-		for i := range events {
-			l.dispatch(int(events[i].Fd), uint32(events[i].Pad), events[i].Events)
+		// What has been answered is taken in first: an upstream is not to be
+		// taken for a slow one because this loop was late.
+		for _, upstreams := range []bool{true, false} {
+			for i := range events {
+				if fd := int(events[i].Fd); (fd != l.bell && l.slots[fd].u != nil) == upstreams {
+					l.dispatch(fd, uint32(events[i].Pad), events[i].Events)
+				}
+			}
 		}
 		if n := len(l.ready); n > 0 {
 			batch := l.ready

@@ -32,8 +32,8 @@ const (
 	pinUnknown       // a command that the server's COMMAND does not name
 	pinInline        // a command in plain words
 	pinLarge         // a command or replies too large to have strangers wait for
-	pinRetry         // the connections it was on were lost one after the other
-	pinRefused       // the shared upstream was refused over a command of its
+	pinRetry         // the shared upstream was lost while it waited for an answer
+	pinRefused       // a command of its was refused as by a replica; a script can do that
 	pinCount
 )
 
@@ -43,23 +43,24 @@ func (p pin) String() string {
 		"allow_busy", "module", "unknown_command", "inline", "large", "retry", "refused"}[p]
 }
 
-// largeRun is how many commands of a client that has had a large reply travel on
-// an upstream of its own.
-const largeRun = 64
+// runApart is how many commands travel on an upstream of their own after one that
+// has shown to be none for a shared one.
+const runApart = 64
+
+// keepApart has the session's next commands travel apart.
+func (s *session) keepApart(why pin) { s.run, s.runWhy = runApart, why }
 
 // apart tells why a command may not travel with those of others, and whether
 // its session stays apart for good: until RESET, or for its life where Redis does
 // not say that RESET clears it.
 func (l *loop) apart(s *session, k kind, frame []byte) (why pin, forGood bool) {
 	switch {
-	case s.large > 0:
-		s.large--
-		return pinLarge, false
-	case s.tries > 1:
-		return pinRetry, false
-	case s.refusedBy != nil && s.refusedBy == s.site.view:
-		return pinRefused, false
+	case s.run > 0:
+		s.run--
+		s.wrote = true // for all we know
+		return s.runWhy, false
 	case s.req.Inline():
+		s.wrote = true
 		return pinInline, false
 	}
 	switch k {
@@ -78,8 +79,18 @@ func (l *loop) apart(s *session, k kind, frame []byte) (why pin, forGood bool) {
 		return pinBlocking, false
 	case kindSubscribe, kindUnsubscribe:
 		return pinSubscribe, false
+	case kindClient:
+		return pinClient, !names(frame)
 	}
 	return pinClient, true
+}
+
+// names tells whether a CLIENT command is one that every client library sends
+// when it connects. (A server before 7.2 refuses SETINFO.)
+func names(frame []byte) bool {
+	var few [4][]byte
+	args := resp.Args(few[:0], frame)
+	return len(args) > 1 && (is(args[1], "setname") || is(args[1], "getname") || is(args[1], "setinfo"))
 }
 
 // routeOfScript: EVAL and SCRIPT LOAD concern the whole server, SCRIPT KILL must
@@ -112,7 +123,7 @@ func (l *loop) routeOf(s *session, frame []byte) (why pin, forGood bool) {
 		}
 		return pinUnknown, false
 	}
-	r := l.routes.find(t, resp.Name(frame))
+	r := s.site.routes.find(t, resp.Name(frame))
 	if s.wrote = s.wrote || r.write; r.look {
 		return t.look(frame)
 	}
@@ -169,9 +180,9 @@ func (t *table) route(name []byte) (r route) {
 	case !known:
 		return route{why: pinUnknown, forGood: true}
 	case is&traitContainer != 0:
-		return route{look: true}
+		return route{look: true, write: true}
 	case is&traitBlocking != 0 && (bytes.EqualFold(name, []byte("xread")) || bytes.EqualFold(name, []byte("xreadgroup"))):
-		return route{look: true}
+		return route{look: true, write: is&traitWrite != 0}
 	}
 	r.write = is&traitWrite != 0
 	r.why, r.forGood = is.apart(lower(name))
@@ -186,6 +197,9 @@ func (t *table) look(frame []byte) (why pin, forGood bool) {
 	name := lower(args[0])
 	is := t.flags[name]
 	if is&traitContainer == 0 {
+		if name == "xreadgroup" && len(args) > 4 {
+			args = args[3:] // a group or a consumer may be called anything
+		}
 		for _, a := range args[1:] {
 			switch {
 			case bytes.EqualFold(a, []byte("block")):
@@ -234,7 +248,12 @@ func (is trait) apart(name string) (why pin, forGood bool) {
 func (l *loop) takesPlace(s *session, k kind, frame []byte) bool {
 	if s.on.shared {
 		why, forGood := l.apart(s, k, frame)
-		s.forGood = s.forGood || forGood
+		if forGood && !s.forGood {
+			if s.forGood = true; s.pin != pinNone && s.pin != why {
+				s.pin = why // and no longer for what it was pinned for
+				s.site.count.pins[why].Add(1)
+			}
+		}
 		if why != pinNone && s.pin == pinNone && !l.pinTo(s, why) {
 			return false
 		}
@@ -258,7 +277,11 @@ func (l *loop) pinTo(s *session, why pin) bool {
 	l.detach(s)
 	s.pin = why
 	s.site.count.pins[why].Add(1)
-	return l.takeSpare(s)
+	if !l.takeSpare(s) {
+		l.need(s)
+		return false
+	}
+	return true
 }
 
 // part gives a session's own upstream back once nothing is left of why it had
@@ -266,7 +289,7 @@ func (l *loop) pinTo(s *session, why pin) bool {
 func (l *loop) part(s *session) {
 	u := s.up
 	if u == nil || u.share != nil || s.pin == pinNone || s.pin == pinMode || s.forGood || s.pend != nil || !s.plain() ||
-		!u.usable() || len(u.in) > 0 || u.tail != tailHeld || u.more || u.full {
+		len(s.in) > s.scanned || !u.usable() || len(u.in) > 0 || u.tail != tailHeld || u.more || u.full {
 		return
 	}
 	s.up, s.phase, s.pin = nil, phaseIdle, pinNone

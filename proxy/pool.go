@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -36,41 +37,46 @@ var undress = [settingLibVer + 1][]byte{
 	command("CLIENT", "SETINFO", "lib-ver", ""),
 }
 
-// take finds a spare of the key; bare: one without a name.
-func (p *pool) take(k key, bare bool) *upstream {
+// take finds a spare of the key that is dressed so; any: if there is none, one
+// that is dressed otherwise.
+func (p *pool) take(k key, d dress, any bool) (u *upstream) {
+	at := -1
 	for i := len(p.spares) - 1; i >= 0; i-- {
-		u := p.spares[i]
-		if u.key != k || bare && u.dress.any() {
+		if p.spares[i].key != k {
 			continue
 		}
-		p.spares = append(p.spares[:i], p.spares[i+1:]...)
-		return u
-	}
-	return nil
-}
-
-func (d *dress) any() bool {
-	for _, cmd := range d {
-		if cmd != nil {
-			return true
+		if p.spares[i].dress.equal(d) {
+			at = i
+			break
+		}
+		if any && at < 0 {
+			at = i
 		}
 	}
-	return false
+	if at < 0 {
+		return nil
+	}
+	u = p.spares[at]
+	p.spares = slices.Delete(p.spares, at, at+1)
+	return u
 }
 
-// takeSpare attaches a session, which has nothing outstanding, to a spare; false:
-// there is none, and it waits for an upstream to be prepared.
+func (d dress) equal(o dress) bool {
+	return slices.EqualFunc(d[:], o[:], bytes.Equal)
+}
+
+// takeSpare attaches a session, which has nothing outstanding, to a spare, if
+// there is one.
 func (l *loop) takeSpare(s *session) bool {
-	u := (*upstream)(nil)
-	if s.site.view == s.site.m.tracker.View() && s.site.view.Serving() {
-		u = s.site.spares.take(keyOf(s), false)
+	if s.site.view != s.site.m.tracker.View() || !s.site.view.Serving() {
+		return false
 	}
+	want := s.vec.dress()
+	u := s.site.spares.take(keyOf(s), want, true)
 	if u == nil {
-		l.need(s)
 		return false
 	}
 	u.s, s.up, s.phase = s, u, phaseAttached
-	want := s.vec.dress()
 	for i := range want {
 		if bytes.Equal(want[i], u.dress[i]) {
 			continue
@@ -120,12 +126,7 @@ func (l *loop) spareEvent(u *upstream, ev uint32) {
 }
 
 func (p *pool) remove(u *upstream) {
-	for i, o := range p.spares {
-		if o == u {
-			p.spares = append(p.spares[:i], p.spares[i+1:]...)
-			return
-		}
-	}
+	p.spares = slices.DeleteFunc(p.spares, func(o *upstream) bool { return o == u })
 }
 
 // thin closes the spares that were not used for a while, and all of them when

@@ -32,7 +32,7 @@ func (v *vector) replay() []step {
 	}
 	for i, cmd := range v.settings {
 		if cmd != nil && i != settingTracking {
-			add(cmd, 1, i != settingName, "CLIENT")
+			add(cmd, 1, true, "CLIENT")
 		}
 	}
 	if v.db != 0 {

@@ -38,7 +38,7 @@ func (l *loop) settled(u *upstream, frame []byte) bool {
 		return false
 	}
 	e := p.waiting()
-	if e.kind == kindPlain && typ != '-' && !u.refusing && (s.vec == nil || s.vec.multi == nil) {
+	if e.kind == kindPlain && typ != '-' && (!u.refusing || u.share != nil && p.pair == p.head) && (s.vec == nil || s.vec.multi == nil) {
 		l.answered(s)
 		return true
 	}
@@ -54,7 +54,10 @@ const maxRefusals = 10
 // connection or the node.
 func (l *loop) settledSpecial(u *upstream, e *entry, typ byte, frame []byte) bool {
 	s, p := u.s, u.s.pend
-	if u.refusing {
+	if typ == '-' && bytes.HasPrefix(frame, []byte("-ERR Protocol error")) {
+		u.soiled = true // Redis closes it now
+	}
+	if u.refusing && (u.share == nil || p.pair > p.head || l.refusal(s, frame)) {
 		l.settledByReplica(u, e, frame)
 		return false
 	}
@@ -64,10 +67,8 @@ func (l *loop) settledSpecial(u *upstream, e *entry, typ byte, frame []byte) boo
 	}
 	if typ == '-' && l.refusal(s, frame) && s.tries < maxRefusals {
 		u.refusing, u.superseded = true, true
-		if u.share != nil {
-			// A script can return an error that only looks like a refusal; the
-			// next time it will not concern strangers.
-			s.refusedBy = u.view
+		if u.share != nil && s.tries > 0 {
+			s.keepApart(pinRefused) // once more, and where it concerns no strangers
 		}
 		s.site.m.tracker.Doubt(u.view, "answered "+firstLine(frame))
 		u.leaving = true
@@ -95,6 +96,7 @@ func (l *loop) settledSpecial(u *upstream, e *entry, typ byte, frame []byte) boo
 		// Confirmations were dealt with before; this is an error.
 	case kindExec:
 		// An error that is no EXECABORT, of arity say, leaves the transaction open.
+		u.soiled = u.soiled || s.vec != nil && s.vec.multi != nil && s.vec.multi.stateful
 		if s.vec != nil && s.vec.multi != nil && (typ != '-' || bytes.HasPrefix(frame, []byte("-EXECABORT"))) {
 			s.unsure = !s.vec.executed(frame) || s.unsure
 		}
@@ -129,6 +131,8 @@ func (l *loop) settledLogin(u *upstream, k kind, typ byte, frame []byte) {
 	s := u.s
 	s.solo = false
 	if typ == '-' {
+		// Redis 7.0 may have logged in before it found fault with the rest.
+		u.soiled = true
 		return
 	}
 	if k == kindReset {

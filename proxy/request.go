@@ -48,8 +48,8 @@ func (l *loop) consume(s *session, buf []byte, at int) {
 func (l *loop) swift(s *session) *table {
 	u := s.up
 	if u == nil || u.share == nil || u.superseded || s.phase != phaseAttached || !s.authed ||
-		s.stalled || s.solo || s.swallow || s.streamed || s.shedding || s.moved || s.large > 0 || s.tries > 1 ||
-		s.refusedBy != nil || s.pend == nil && u.strained(l.now) {
+		s.stalled || s.solo || s.swallow || s.streamed || s.shedding || s.run > 0 ||
+		s.pend == nil && u.strained(l.now) {
 		return nil
 	}
 	return s.site.m.table.Load()
@@ -60,14 +60,16 @@ func (l *loop) takeSwiftly(s *session, t *table, frame []byte) bool {
 	if s.req.Inline() {
 		return false
 	}
-	r := l.routes.find(t, resp.Name(frame))
+	r := s.site.routes.find(t, resp.Name(frame))
 	if !r.swift {
 		return false
 	}
 	if s.pend == nil {
 		s.pend = l.spare.getPending()
 	}
-	s.wrote = s.wrote || r.write
+	if r.write {
+		s.wrote, s.moved = true, false
+	}
 	s.pend.enqueue(entry{size: uint32(len(frame))})
 	l.taken++
 	return true

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"holdfast/resp"
-	"holdfast/sentinel"
 )
 
 // session is one client. It belongs to one loop, which is the only one to
@@ -25,14 +24,13 @@ type session struct {
 	up      *upstream
 	vec     *vector // acknowledged state; nil: a fresh connection
 
-	waitingSince time.Time      // since when a command of its waits for an upstream; zero: none does
-	notBefore    time.Time      // it may not try another upstream before
-	refusedBy    *sentinel.View // under which a shared upstream was refused over a command of its
-	turn         uint32         // of the order that is being prepared for it
-	place        uint32         // its place in the writers of its shared upstream is the one of this number
-	queued       bool           // it has one
-	tries        int            // upstreams in a row that answered it nothing but refusals
-	weight       int            // bytes counted in loop.heldBytes
+	waitingSince time.Time // since when a command of its waits for an upstream; zero: none does
+	notBefore    time.Time // it may not try another upstream before
+	turn         uint32    // of the order that is being prepared for it
+	place        uint32    // its place in the writers of its shared upstream is the one of this number
+	queued       bool      // it has one
+	tries        int       // upstreams in a row that answered it nothing but refusals
+	weight       int       // bytes counted in loop.heldBytes
 
 	sentAt  time.Time // when something was last written for it
 	failed  error     // the protocol error that ends it once all is answered
@@ -54,9 +52,11 @@ type session struct {
 	prove    bool  // its upstream's role is to be asked for before anything else
 	moved    bool  // its latest writes were made on another connection
 	wrote    bool  // since it last moved; only looked at where upstreams are shared
+	parked   bool  // in the parked of a shared upstream
 	forGood  bool  // it never goes back to a shared upstream
 	pin      pin   // why its upstream is its own, or is to be
-	large    uint8 // so many commands more travel apart, because of a large reply
+	run      uint8 // so many commands more travel apart
+	runWhy   pin   // because of this
 	authed   bool  // has presented the listener's password
 }
 
@@ -152,16 +152,20 @@ func (l *loop) clientEvent(s *session, ev uint32) {
 // nothing but not reading it: what it sent stands in its socket.
 func (l *loop) readable(s *session) bool {
 	switch {
-	case s.closing || s.eof || s.stalled || len(s.out) > l.p.clientBuffer+2*readBuffer:
+	case s.closing || s.eof || s.stalled || len(s.out) > slowFactor*l.p.clientBuffer+2*readBuffer:
 		return false
 	case s.shedding:
 		return true
 	case s.phase == phaseAttached:
-		most := maxInFlight
-		if s.up.share != nil {
-			most = sharedInFlight
+		switch {
+		case !s.up.usable() || s.up.full:
+			return false
+		case s.pend == nil:
+			return true
+		case s.up.share != nil:
+			return s.pend.len() < sharedInFlight && len(s.out) <= l.p.clientBuffer
 		}
-		return s.up.usable() && !s.up.full && (s.pend == nil || s.pend.len() < most)
+		return s.pend.len() < maxInFlight
 	case s.phase == phaseIdle && s.on.shared && s.authed:
 		return s.site.view.Serving()
 	default:
@@ -261,7 +265,12 @@ func (l *loop) putOff(s *session) {
 		case u.superseded && !s.on.tunnel && l.drained(u, s):
 			l.leave(s)
 		case u.share != nil && u.full:
-			u.share.parked = append(u.share.parked, s)
+			if !s.parked {
+				s.parked = true
+				u.share.parked = append(u.share.parked, s)
+			}
+		case u.share != nil && u.throttled:
+			l.readOn(u) // it has more to send
 		}
 	}
 }
@@ -324,7 +333,7 @@ func (l *loop) flushClient(s *session) bool {
 		l.close(s, s.leaving)
 		return false
 	}
-	if s.more || s.up != nil && s.up.more {
+	if s.more || len(s.in) > 0 || s.up != nil && s.up.more {
 		l.again(s)
 	}
 	return true

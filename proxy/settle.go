@@ -44,8 +44,12 @@ func (l *loop) leave(s *session) {
 		return
 	}
 	l.detach(s)
-	if s.pend == nil && s.on.shared && !s.forGood && s.plain() {
+	switch {
+	case s.pend == nil && s.on.shared && !s.forGood && s.plain():
 		s.pin = pinNone
+	case s.shares() && s.run > 0:
+		s.pin = s.runWhy
+		s.site.count.pins[s.pin].Add(1)
 	}
 	if !l.inTurn(s) || s.closing {
 		return

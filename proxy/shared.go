@@ -19,6 +19,7 @@ type sharing struct {
 	progress time.Time  // the last answer, or the first command after all were answered
 	slow     *session   // does not take its replies
 	listed   bool       // in loop.dirty
+	lost     bool       // its connection has gone
 }
 
 // place is one among those that have something to be written. It is void once
@@ -37,6 +38,11 @@ const (
 	// sharedInFlight bounds what one client may have outstanding where others
 	// wait behind it, in commands.
 	sharedInFlight = 1024
+	// slowFactor times limits.client_buffer may be kept for a client that goes on
+	// sending and does not read, until everything is answered and it can be given
+	// an upstream of its own. Not to read it would be a deadlock with a client
+	// that sends a whole pipeline before it reads a reply.
+	slowFactor = 16
 )
 
 func (sh *sharing) stalled(now time.Time) bool {
@@ -181,7 +187,7 @@ func (l *loop) sharedEvent(u *upstream, ev uint32) {
 		u.full = false
 		l.look(u)
 		for i, s := range u.share.parked {
-			u.share.parked[i] = nil
+			u.share.parked[i], s.parked = nil, false
 			if s.phase != phaseClosed {
 				l.again(s)
 			}
@@ -300,7 +306,7 @@ func (l *loop) deliver(u *upstream, s *session, p []byte) {
 // sharedRest keeps the beginning of a reply; a large one is passed on as it
 // comes, and its client's next commands travel apart.
 func (l *loop) sharedRest(u *upstream, part []byte) {
-	if u.superseded {
+	if u.superseded || u.share.members == 0 {
 		l.look(u)
 	}
 	if len(part) == 0 {
@@ -319,7 +325,7 @@ func (l *loop) sharedRest(u *upstream, part []byte) {
 			u.tail = tailDropped
 		default:
 			u.tail = tailPaired
-			s.large = largeRun
+			s.keepApart(pinLarge)
 		}
 		u.s = s
 	}
@@ -338,6 +344,7 @@ func (l *loop) heed(u *upstream, s *session) {
 		l.close(s, cutSlow)
 	default:
 		u.share.slow = s
+		s.keepApart(pinLarge)
 	}
 }
 
@@ -352,7 +359,7 @@ func (l *loop) heldBack(u *upstream) bool {
 	if s != nil && (s.up != u || len(s.out) <= l.p.clientBuffer) {
 		u.share.slow, s = nil, nil
 	}
-	return s != nil && !u.share.owners.other(s)
+	return s != nil && !u.share.owners.other(s) && (!s.more || len(s.out) > slowFactor*l.p.clientBuffer)
 }
 
 // stray ends an upstream that answered what nobody asked: nothing it says can be
@@ -371,11 +378,13 @@ func (l *loop) lostShared(u *upstream, why string) {
 		u.site.m.tracker.Doubt(u.view, why)
 		l.log.Debug().Str("master", u.site.m.name).Str("node", u.view.Master).Str("why", why).Msg("shared upstream lost")
 	}
-	u.superseded, u.leaving = true, true
+	u.superseded, u.leaving, u.share.lost = true, true, true
 	u.site.count.add(statUpstreamsLost, 1)
 	l.everyMember(u, func(s *session) {
 		if !known && s.pend != nil && s.pend.sentWhole() {
-			l.hesitate(s)
+			if l.hesitate(s); s.tries > 1 {
+				s.keepApart(pinRetry) // its command may be what ends the connections
+			}
 		}
 		l.leave(s)
 	})

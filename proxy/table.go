@@ -29,6 +29,7 @@ const (
 	traitBusy                         // allow_busy: runs while a script does
 	traitModule                       //
 	traitConnection                   // in the ACL category of that name
+	traitWaits                        // in the ACL category "blocking"
 )
 
 // parseTable reads the reply to COMMAND. Each command is an array of name,
@@ -39,7 +40,23 @@ func parseTable(v *sentinel.View, reply []byte) *table {
 	for cmd := range resp.Elements(reply) {
 		t.add(cmd)
 	}
+	t.blockByCategory()
 	return t
+}
+
+// blockByCategory is for servers before Redis 7, of which no flag but only the
+// ACL category tells what may block.
+func (t *table) blockByCategory() {
+	for _, is := range t.flags {
+		if is&traitBlocking != 0 {
+			return
+		}
+	}
+	for name, is := range t.flags {
+		if is&traitWaits != 0 {
+			t.flags[name] = is | traitBlocking
+		}
+	}
 }
 
 func (t *table) add(cmd []byte) {
@@ -55,8 +72,11 @@ func (t *table) add(cmd []byte) {
 			is |= traits(field)
 		case 6:
 			for category := range resp.Elements(field) {
-				if text, _ := resp.String(category); string(text) == "@connection" {
+				switch text, _ := resp.String(category); string(text) {
+				case "@connection":
 					is |= traitConnection
+				case "@blocking":
+					is |= traitWaits
 				}
 			}
 		case 9:

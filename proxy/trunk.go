@@ -43,6 +43,19 @@ type trunk struct {
 	locked    *sentinel.View // under which the node does not let this key in: its sessions log in first
 }
 
+// forget lets go of a trunk that is nothing.
+func (site *site) forget(t *trunk) {
+	if len(t.ups) == 0 && !t.preparing && t.locked != site.view {
+		delete(site.trunks, t.key)
+	}
+}
+
+// open tells whether a login is known to be let in, and to the database.
+func (site *site) open(k key) bool {
+	t := site.trunks[k]
+	return t != nil && len(t.ups) > 0
+}
+
 // mostShared bounds the shared upstreams of one key in one loop.
 const mostShared = 4
 
@@ -108,7 +121,7 @@ func (l *loop) prepareTrunk(s *session) {
 		return
 	}
 	if site.m.table.Load() != nil {
-		if u := site.spares.take(t.key, true); u != nil {
+		if u := site.spares.take(t.key, dress{}, false); u != nil {
 			l.shareUpstream(t, u)
 			return
 		}
@@ -131,6 +144,7 @@ func (l *loop) shareUpstream(t *trunk, u *upstream) {
 	t.ups = append(t.ups, u)
 	l.p.shared.Add(1)
 	l.admitWaiting(u.site)
+	l.look(u) // those who wanted it may have gone
 }
 
 // admitWaiting lets those who wait try again.
@@ -145,11 +159,13 @@ func (l *loop) admitWaiting(site *site) {
 // receiveTrunk takes over a shared upstream that was prepared.
 func (l *loop) receiveTrunk(o order, res prepared) {
 	o.t.preparing = false
+	defer o.site.forget(o.t)
 	switch {
 	case res.err != nil:
 		l.attachFailed(o, res.err)
 	case o.view != o.site.view || o.view != o.site.m.tracker.View():
 		closeFD(res.fd)
+		l.admitWaiting(o.site)
 	case res.locked:
 		closeFD(res.fd)
 		o.t.locked = o.view
@@ -167,9 +183,7 @@ func (l *loop) receiveTrunk(o order, res prepared) {
 func (l *loop) retire(u *upstream) {
 	t := u.share.trunk
 	t.ups = slices.DeleteFunc(t.ups, func(o *upstream) bool { return o == u })
-	if len(t.ups) == 0 && !t.preparing && t.locked == nil {
-		delete(u.site.trunks, t.key)
-	}
+	u.site.forget(t)
 	l.p.shared.Add(-1)
 	good := u.usable() && u.share.owners.empty() && len(u.in) == 0 && u.tail == tailHeld && !u.full && !u.more
 	u.s, u.share = nil, nil

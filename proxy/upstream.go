@@ -128,7 +128,7 @@ func (l *loop) upstreamEvent(u *upstream, ev uint32) {
 // take what it has been sent, its upstream is not read: the pressure reaches
 // Redis as it would on a direct connection.
 func (l *loop) readUpstream(u *upstream) {
-	for l.slots[u.fd].u == u && (u.s != nil || u.share != nil) {
+	for l.slots[u.fd].u == u && (u.share == nil && u.s != nil || u.share != nil && !u.share.lost) {
 		if l.heldBack(u) {
 			u.throttled = true
 			return
@@ -254,6 +254,6 @@ func (l *loop) begin(u *upstream, part []byte) tail {
 	case u.refusing || p == nil || p.waiting() == nil:
 		return tailDropped
 	}
-	u.s.large = largeRun
+	u.s.keepApart(pinLarge)
 	return tailPaired
 }
