@@ -129,41 +129,15 @@ func (l *loop) wake() {
 }
 
 // run moves bytes until it is drained. One round: what is ready, what was
-// posted, what was put off, what is due.
+// posted, what was put off, what is due, and what has gathered to be written.
 func (l *loop) run() {
 	defer l.end()
 	for !l.draining || l.sessions > 0 || l.preparing > 0 {
-		events := l.poll.wait(len(l.ready) == 0 && len(l.late) == 0)
-		l.now = time.Now()
-		// What has been answered is taken in first: an upstream is not to be
-		// taken for a slow one because this loop was late.
-		for _, upstreams := range []bool{true, false} {
-			for i := range events {
-				if fd := int(events[i].Fd); (fd != l.bell && l.slots[fd].u != nil) == upstreams {
-					l.dispatch(fd, uint32(events[i].Pad), events[i].Events)
-				}
-			}
+		l.takeIn(l.poll.wait(len(l.ready) == 0 && len(l.late) == 0))
+		if len(l.dirty) > 0 {
+			l.takeIn(l.poll.wait(false)) // who has sent something meanwhile goes along in the same write
 		}
-		if n := len(l.ready); n > 0 {
-			batch := l.ready
-			l.ready = nil
-			for _, s := range batch {
-				s.listed = false
-				l.resume(s)
-			}
-			if l.ready == nil {
-				l.ready = batch[:0]
-			}
-		}
-		if n := len(l.late); n > 0 {
-			late := l.late
-			l.late = nil
-			for _, u := range late {
-				if u.share != nil && l.slots[u.fd].u == u {
-					l.readUpstream(u)
-				}
-			}
-		}
+		l.goOn()
 		if l.armed && !l.now.Before(l.due) {
 			l.tick()
 		}
@@ -171,6 +145,43 @@ func (l *loop) run() {
 			u := l.dirty[len(l.dirty)-1]
 			l.dirty = l.dirty[:len(l.dirty)-1]
 			l.tend(u)
+		}
+	}
+}
+
+// takeIn deals with what is ready. What has been answered is taken in first: an
+// upstream is not to be taken for a slow one because this loop was late.
+func (l *loop) takeIn(events []event) {
+	l.now = time.Now()
+	for _, upstreams := range []bool{true, false} {
+		for i := range events {
+			if fd := int(events[i].Fd); (fd != l.bell && l.slots[fd].u != nil) == upstreams {
+				l.dispatch(fd, uint32(events[i].Pad), events[i].Events)
+			}
+		}
+	}
+}
+
+// goOn deals with what was put off in the round before.
+func (l *loop) goOn() {
+	if len(l.ready) > 0 {
+		batch := l.ready
+		l.ready = nil
+		for _, s := range batch {
+			s.listed = false
+			l.resume(s)
+		}
+		if l.ready == nil {
+			l.ready = batch[:0]
+		}
+	}
+	if len(l.late) > 0 {
+		late := l.late
+		l.late = nil
+		for _, u := range late {
+			if u.share != nil && l.slots[u.fd].u == u {
+				l.readUpstream(u)
+			}
 		}
 	}
 }

@@ -54,15 +54,20 @@ func (s *session) keepApart(why pin) { s.run, s.runWhy = runApart, why }
 // its session stays apart for good: until RESET, or for its life where Redis does
 // not say that RESET clears it.
 func (l *loop) apart(s *session, k kind, frame []byte) (why pin, forGood bool) {
-	switch {
-	case s.run > 0:
+	why, forGood = l.apartByKind(s, k, frame)
+	if s.run > 0 {
 		s.run--
-		s.wrote = true // for all we know
-		return s.runWhy, false
-	case s.req.Inline():
-		s.wrote = true
-		return pinInline, false
+		if why == pinNone {
+			why = s.runWhy
+		}
 	}
+	if why == pinNone && s.req.Inline() {
+		why = pinInline
+	}
+	return why, forGood
+}
+
+func (l *loop) apartByKind(s *session, k kind, frame []byte) (why pin, forGood bool) {
 	switch k {
 	case kindPlain:
 		return l.routeOf(s, frame)

@@ -19,6 +19,8 @@ const (
 	evDead  = syscall.EPOLLHUP | syscall.EPOLLERR
 )
 
+type event = syscall.EpollEvent
+
 // poller is one epoll instance, used by one loop only.
 //
 // A loop with nothing to do parks in Go's netpoller (the epoll descriptor can
@@ -29,7 +31,7 @@ type poller struct {
 	fd     int
 	file   *os.File
 	raw    syscall.RawConn
-	events []syscall.EpollEvent
+	events []event
 	n      int
 	try    func(uintptr) bool
 }
@@ -44,7 +46,7 @@ func newPoller() (*poller, error) {
 		syscall.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), events: make([]syscall.EpollEvent, 256)}
+	p := &poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), events: make([]event, 256)}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		p.file.Close()
 		return nil, err
@@ -67,7 +69,7 @@ func (p *poller) poll() {
 
 // wait returns what is ready now; with park it waits until something is. The
 // events are valid until the next call.
-func (p *poller) wait(park bool) []syscall.EpollEvent {
+func (p *poller) wait(park bool) []event {
 	p.poll()
 	if p.n == 0 && park {
 		p.raw.Read(p.try)
@@ -79,14 +81,14 @@ func (p *poller) wait(park bool) []syscall.EpollEvent {
 // for a descriptor that was closed and given out again in the same round is
 // told from one for its successor.
 func (p *poller) add(fd int, gen uint32) error {
-	ev := syscall.EpollEvent{Events: watched & 0xffffffff, Fd: int32(fd), Pad: int32(gen)}
+	ev := event{Events: watched & 0xffffffff, Fd: int32(fd), Pad: int32(gen)}
 	return syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, fd, &ev)
 }
 
 // addBell watches the eventfd of a bell, which is always writable and says so at
 // each reading.
 func (p *poller) addBell(fd int) error {
-	ev := syscall.EpollEvent{Events: (syscall.EPOLLIN | -syscall.EPOLLET) & 0xffffffff, Fd: int32(fd)}
+	ev := event{Events: (syscall.EPOLLIN | -syscall.EPOLLET) & 0xffffffff, Fd: int32(fd)}
 	return syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, fd, &ev)
 }
 

@@ -257,6 +257,11 @@ func (m *machine) becomeVerifying(reason string) {
 // becomeServing is reached only with a proof: the node's own word, or its refusal
 // to say anything without a login, where holdfast has none.
 func (m *machine) becomeServing(p proof) {
+	if m.view.State == Serving && m.view.Master == m.addr {
+		// While a script runs a node answers HELLO and refuses INFO: that is not
+		// another process.
+		p.runID = cmp.Or(p.runID, m.view.RunID)
+	}
 	reason := m.grounds + ", says role:master"
 	if p.verdict == isLocked {
 		reason = m.grounds + "; its role is not proved, because it wants a login and holdfast has none"

@@ -48,9 +48,10 @@ type MasterStats struct {
 	View   View
 	Reason string // why it is so now; View.Reason is why it became so
 
-	KnownSentinels   int // also those that do not answer
-	SightedSentinels int // that answer
-	NeededSentinels  int // to elect the leader of a failover
+	KnownSentinels   int    // also those that do not answer
+	SightedSentinels int    // that answer
+	NeededSentinels  int    // to elect the leader of a failover
+	CutOff           string // why this may be the smaller side of a partition, so that nothing is served; "": it is not
 	Replicas         []Replica
 	AttachedReplicas int    // by the master's own count
 	Candidate        string // the replica that a failover under way has selected
@@ -99,6 +100,7 @@ func (m *machine) stats() *MasterStats {
 	s := &MasterStats{
 		View: m.view, Reason: m.reason,
 		KnownSentinels: b.known, SightedSentinels: len(b.sighted), NeededSentinels: b.quorum,
+		CutOff:           m.cutOff(b),
 		AttachedReplicas: m.replicas.attached,
 		LastProbe:        m.proofs[m.addr].why,
 		Failovers:        slices.Clone(m.history),
