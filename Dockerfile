@@ -9,6 +9,9 @@ ARG COMMIT=unknown
 RUN make build VERSION="$VERSION" COMMIT="$COMMIT"
 
 # Nothing but the program: it is static, writes no file and starts no process.
+# Virtual addresses (vip) belong to the host's network and take capabilities, which
+# Docker gives to root only: docker run --network host --user 0 --cap-drop ALL
+# --cap-add NET_ADMIN --cap-add NET_RAW --cap-add SYS_NICE
 FROM scratch
 COPY --from=build /src/bin/holdfast /holdfast
 USER 65532:65532

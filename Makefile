@@ -1,7 +1,7 @@
 # For users:       make build, make demo
-# For developers:  make check (what CI runs), make test, make fuzz, make bench, make chaos
+# For developers:  make check (what CI runs), make test, make fuzz, make bench, make chaos, make soak
 #
-# Tests, demo, bench and chaos run real Redis processes on loopback; make deps
+# Tests, demo, bench, chaos and soak run real Redis processes on loopback; make deps
 # installs what is missing (Debian, Ubuntu).
 
 SHELL       := bash
@@ -20,7 +20,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # For a user who is not root Debian leaves out these two, where haproxy and ip are.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: build test check format vet cross staticcheck deps demo bench chaos fuzz image clean
+.PHONY: build test check format vet cross staticcheck deps demo bench chaos soak fuzz image clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/holdfast ./cmd/holdfast
@@ -29,6 +29,7 @@ build:
 # One package at a time: tests that wait for a real failover want the machine.
 test: deps
 	CI=true go test $(RACE) -p 1 -timeout 20m ./...
+	CI=true HOLDFAST_TEST_MODE=dedicated go test $(RACE) -count=1 -timeout 20m ./proxy
 
 check: format vet cross staticcheck build test
 
@@ -52,7 +53,7 @@ staticcheck:
 deps:
 	@missing=
 	for need in redis-server:redis-server redis-sentinel:redis-sentinel redis-cli:redis-tools \
-		haproxy:haproxy nutcracker:nutcracker keepalived:keepalived ip:iproute2; do
+		haproxy:haproxy nutcracker:nutcracker keepalived:keepalived ip:iproute2 tcpdump:tcpdump; do
 		command -v $${need%:*} >/dev/null || missing+=" $${need#*:}"
 	done
 	[ -n "$$missing" ] || exit 0
@@ -78,6 +79,11 @@ bench: deps build
 # 11 minutes; all of it, ARGS="-runs 10 -release confirmed,promoted", takes 70. See docs/failover.md.
 chaos: deps build
 	go run ./internal/chaos/cmd -holdfast bin/holdfast -results bin/chaos.jsonl $(ARGS)
+
+# 10 minutes; ARGS="-duration 1h -clients 200". Every client checks every reply
+# against what it alone can expect, while the master changes.
+soak: deps
+	go run ./internal/soak/cmd $(ARGS)
 
 fuzz:
 	@grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u | while read -r dir; do

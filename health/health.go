@@ -1,12 +1,14 @@
 // Package health shows what the floors below know: probes for machines, metrics
 // for graphs, a status for scripts and a page for people.
 //
-// It decides nothing, and changes nothing but on the one request for a switchover,
-// which it passes on. Everything it shows comes from
-// snapshots, so a slow or hostile reader costs the data path nothing; how many
-// there are, how long they take and how much they send is bounded. It answers
-// from the first moment of the process to the last, and never ends it: an
-// address in use is tried again.
+// Whoever asks changes nothing but by the one request for a switchover, which it
+// passes on. Everything it shows comes from snapshots, so a slow or hostile reader
+// costs the data path nothing; how many there are, how long they take and how much
+// they send is bounded. It answers from the first moment of the process to the
+// last, and never ends it: an address in use is tried again.
+//
+// It decides one thing, because it alone sees what that takes: whether this node is
+// fit to own the virtual addresses.
 package health
 
 import (
@@ -23,6 +25,7 @@ import (
 
 	"holdfast/proxy"
 	"holdfast/sentinel"
+	"holdfast/vip"
 )
 
 // Build says which program this is.
@@ -37,6 +40,7 @@ type Build struct {
 type Below struct {
 	Sentinel func() sentinel.Stats
 	Proxy    func() proxy.Stats
+	Routers  func() []vip.Stats
 	// Alive returns once every loop has answered, with an error if one does not
 	// before the context ends. It may block that long.
 	Alive func(context.Context) error

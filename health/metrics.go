@@ -3,6 +3,7 @@ package health
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -57,6 +58,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range masters.Sentinels {
 		out.sentinel(s)
 	}
+	out.routers(c.below.Routers())
 }
 
 // sink takes metrics. Labels are pairs of name and value.
@@ -108,6 +110,9 @@ func describe(name, help string, labels []string) (desc *prometheus.Desc, values
 	return prometheus.NewDesc(namespace+name, help, names, nil), values
 }
 
+// stamp is a moment as Prometheus has it.
+func stamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
+
 func bit(b bool) float64 {
 	if b {
 		return 1
@@ -118,6 +123,7 @@ func bit(b bool) float64 {
 func (out sink) listeners(t proxy.Stats) {
 	out.gauge("draining", "1 while the process is ending.", bit(t.Draining))
 	out.gauge("upstreams", "Connections to masters.", float64(t.Upstreams))
+	out.gauge("shared_upstreams", "Of the connections to masters, those that carry the commands of many clients.", float64(t.Shared))
 	out.counter("connections_total", "Client connections accepted.", t.Connections)
 	out.counter("connections_turned_away_total", "Client connections refused because of limits.max_clients.", t.TurnedAway)
 	for _, l := range t.Listeners {
@@ -145,6 +151,7 @@ func (out sink) commands(m proxy.MasterStats) {
 func (out sink) connections(m proxy.MasterStats) {
 	master := []string{"master", m.Name}
 	out.reasons("connections_closed_total", "Client connections that ended.", "reason", m.Closed, master...)
+	out.reasons("session_pins_total", "Sessions that got a connection to the master of their own.", "reason", m.Pins, master...)
 	out.counter("upstreams_opened_total", "Connections to the master made ready.", m.UpstreamsOpened, master...)
 	out.counter("upstreams_lost_total", "Connections to the master that it ended.", m.UpstreamsLost, master...)
 	out.counter("attach_failures_total", "Connections to the master that could not be made ready.", m.AttachFailed, master...)
@@ -161,7 +168,7 @@ func (out sink) view(m sentinel.MasterStats) {
 	out.gauge("master_epoch", "Epoch of the Sentinel configuration that named the master.", float64(v.Epoch), name...)
 	out.gauge("master_proven", "1 if the node itself said role:master to holdfast.", bit(v.Proven), name...)
 	if !v.Since.IsZero() {
-		out.gauge("master_state_since_timestamp_seconds", "When the master came into its state.", float64(v.Since.UnixMilli())/1e3, name...)
+		out.gauge("master_state_since_timestamp_seconds", "When the master came into its state.", stamp(v.Since), name...)
 	}
 	out.counter("master_views_total", "Changes of state, epoch or master.", m.Views, name...)
 	out.gauge("master_replicas", "Replicas that the Sentinels know.", float64(len(m.Replicas)), name...)
@@ -183,7 +190,7 @@ func (out sink) failovers(m sentinel.MasterStats) {
 		return
 	}
 	last := m.Failovers[len(m.Failovers)-1]
-	out.gauge("last_failover_timestamp_seconds", "When the last failover or interruption began.", float64(last.Began.UnixMilli())/1e3, name...)
+	out.gauge("last_failover_timestamp_seconds", "When the last failover or interruption began.", stamp(last.Began), name...)
 	for _, step := range stepsOf(last) {
 		out.gauge("last_failover_step_seconds", "Steps of the last failover or interruption, since it began.", step.After,
 			"step", step.What, "master", m.View.Name)
@@ -207,7 +214,7 @@ func (out sink) sentinel(s sentinel.SentinelStats) {
 	out.counter("sentinel_errors_total", "Polls and subscriptions of the Sentinel that failed.", s.ErrorCount, who...)
 	out.counter("sentinel_events_total", "Events that the Sentinel sent.", s.Events, who...)
 	if !s.LastHeard.IsZero() {
-		out.gauge("sentinel_last_heard_timestamp_seconds", "When the Sentinel was last heard of.", float64(s.LastHeard.UnixMilli())/1e3, who...)
+		out.gauge("sentinel_last_heard_timestamp_seconds", "When the Sentinel was last heard of.", stamp(s.LastHeard), who...)
 	}
 	for _, r := range s.Masters {
 		out.gauge("sentinel_knows_master", "1 if the Sentinel has a master of this name.", bit(r.Known), "sentinel", s.Address, "master", r.Name)

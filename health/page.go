@@ -14,7 +14,7 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"ago": ago, "span": span, "many": many, "bytes": bytes, "dash": dash, "total": total,
-	"listenerState": listenerState,
+	"listenerState": listenerState, "routerMood": routerMood, "addresses": addresses, "lease": lease, "peer": peer, "reasons": reasons[uint64],
 	"latestFirst": func(f []Failover) []Failover {
 		f = slices.Clone(f)
 		slices.Reverse(f)

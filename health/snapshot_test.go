@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"holdfast/proxy"
 	"holdfast/sentinel"
+	"holdfast/vip"
 )
 
 // noon is when all that is told here happened.
@@ -21,6 +23,7 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 type world struct {
 	sentinel sentinel.Stats
 	proxy    proxy.Stats
+	routers  []vip.Stats
 }
 
 func calm() *world {
@@ -52,18 +55,31 @@ func calm() *world {
 		Events: map[string]uint64{"+switch-master": 3}, Disbelieved: map[string]uint64{"older epoch": 1},
 	}}
 	w.proxy = proxy.Stats{
-		Clients: 31, Upstreams: 31, Connections: 4000, TurnedAway: 2,
+		Clients: 31, Upstreams: 31, Shared: 1, Connections: 4000, TurnedAway: 2,
 		Listeners: []proxy.ListenerStats{{Address: "0.0.0.0:6379", Master: "mymaster", Mode: "dedicated", Clients: 31, Bound: true}},
 		Masters: []proxy.MasterStats{{
 			Name:    "mymaster",
 			Carried: []proxy.Carried{{At: began.Add(time.Millisecond), From: old, To: node, Unserved: 1.1, Took: 1.2, Held: 30, Resent: 4, Uncertain: 1}},
 			Counters: proxy.Counters{
 				Accepted: 12345678, Answered: 12345670, Refused: map[string]uint64{"uncertain": 1, "expired": 0}, Cut: 2, InFlight: 5,
+				Pins:   map[string]uint64{"transaction": 2, "watch": 0},
 				Resent: 4, BytesIn: 700, BytesOut: 3 << 30, Holds: 30, HeldSeconds: 33,
 				Closed: map[string]uint64{"done": 3969, "client": 0}, UpstreamsOpened: 4030, UpstreamsLost: 30, AttachFailed: 3,
 			},
 		}},
 	}
+	w.routers = []vip.Stats{{
+		Name: "redis", Interface: "eth0", RouterID: 51, Version: 2, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.100")},
+		Source: "10.0.0.1", State: vip.Master, Since: noon.Add(-time.Hour), Why: "no other was heard for 3.609s",
+		Priority: vip.Priority{Configured: 100, Effective: 150},
+		Peer:     &vip.Peer{Address: netip.MustParseAddr("10.0.0.2"), Priority: 100, Heard: noon.Add(-time.Hour)},
+		Lease:    vip.Lease{Held: true, Lifetime: 2, Refreshed: noon.Add(-400 * time.Millisecond), LatenessMax: 0.0125},
+		Sent:     3600, Received: 3, Announced: 1440,
+		Rejected:    map[string]uint64{"password": 0, "ttl": 0},
+		Failures:    map[string]uint64{"take": 0},
+		Transitions: map[vip.State]int{vip.Backup: 1, vip.Master: 1},
+		Alarms:      map[string]int{"two_owners": 0},
+	}}
 	return w
 }
 
@@ -72,6 +88,7 @@ func (w *world) server() *Server {
 		Alive:    func(context.Context) error { return nil },
 		Sentinel: func() sentinel.Stats { return w.sentinel },
 		Proxy:    func() proxy.Stats { return w.proxy },
+		Routers:  func() []vip.Stats { return w.routers },
 	}, zerolog.New(io.Discard))
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/proxy"
 	"holdfast/sentinel"
+	"holdfast/vip"
 )
 
 // Status is all that holdfast knows of itself at one moment: the body of
@@ -23,6 +24,7 @@ type Status struct {
 	Masters   []Master              `json:"masters"`
 	Sentinels []Sentinel            `json:"sentinels"`
 	Listeners []proxy.ListenerStats `json:"listeners"`
+	Routers   []vip.Stats           `json:"vip"` // the virtual addresses
 	Proxy     Totals                `json:"proxy"`
 }
 
@@ -31,8 +33,9 @@ type Totals struct {
 	Draining    bool   `json:"draining"`
 	Clients     int    `json:"clients"`
 	Upstreams   int    `json:"upstreams"`
-	Connections uint64 `json:"connections"` // accepted since the start
-	TurnedAway  uint64 `json:"turned_away"` // above limits.max_clients
+	Shared      int    `json:"shared_upstreams"` // of these
+	Connections uint64 `json:"connections"`      // accepted since the start
+	TurnedAway  uint64 `json:"turned_away"`      // above limits.max_clients
 }
 
 // Master is one configured master: its View, what the Sentinels say and what
@@ -127,8 +130,9 @@ func (s *Server) status() *Status {
 	st := &Status{
 		Build: s.build, Now: now, Since: s.since, Uptime: now.Sub(s.since).Seconds(),
 		Masters: []Master{}, Sentinels: []Sentinel{}, Listeners: list(traffic.Listeners),
+		Routers: list(s.below.Routers()),
 		Proxy: Totals{
-			Draining: traffic.Draining, Clients: traffic.Clients, Upstreams: traffic.Upstreams,
+			Draining: traffic.Draining, Clients: traffic.Clients, Upstreams: traffic.Upstreams, Shared: traffic.Shared,
 			Connections: traffic.Connections, TurnedAway: traffic.TurnedAway,
 		},
 	}

@@ -24,6 +24,7 @@ func (st *Status) WriteText(w io.Writer) error {
 	for _, l := range st.Listeners {
 		say("%s\t%s\t%s\t%d\t%s", l.Address, l.Master, l.Mode, l.Clients, listenerState(l.Bound, l.Error))
 	}
+	st.writeRouters(say)
 	say("\nSentinel\tstate\theard\tnames")
 	for _, s := range st.Sentinels {
 		say("%s\t%s\t%s\t%s", s.Address, s.Seen(), ago(st.Now, s.LastHeard), s.Names())

@@ -36,6 +36,9 @@ func (st *Status) troubles() (all []string) {
 	for _, m := range st.Masters {
 		m.troubles(say)
 	}
+	for _, r := range st.Routers {
+		routerTroubles(r, say)
+	}
 	for _, s := range st.Sentinels {
 		s.troubles(say)
 		for _, m := range st.Masters {

@@ -99,7 +99,8 @@ func newMachine(v config.VIP, source netip.Addr, now time.Time) *machine {
 		vip: v, source: source, now: now,
 		state: Initialize, since: now, why: "not known yet whether this node is fit",
 		interval: time.Duration(v.AdvertInterval),
-		entered:  make(map[State]int), alarms: make(map[string]int),
+		entered:  make(map[State]int),
+		alarms:   map[string]int{twoOwners: 0, duplicate255: 0, strayAddress: 0},
 	}
 }
 

@@ -34,6 +34,7 @@ type orders struct {
 	Name      string
 	Unfit     bool // and stays so
 	Hang      bool // when clients are to be ended
+	Check     bool // only that
 
 	user *syscall.SysProcAttr // nil: root
 }
@@ -57,6 +58,10 @@ func nodeMain(text string) int {
 	}
 	for i := range o.VIPs {
 		o.VIPs[i].Password = config.Secret(o.Passwords[i])
+	}
+	if o.Check {
+		fmt.Fprintf(os.Stderr, "checked: %v\n", Check(o.VIPs))
+		return 0
 	}
 	listener, err := net.Listen("tcp", fmt.Sprint(":", lan.Port))
 	if err != nil {
@@ -184,4 +189,12 @@ func (n *member) until(tb testing.TB, what string, ok func(Stats) bool) Stats {
 			tb.Fatalf("not within 20 s: %s; the statistics are %+v", what, s)
 		}
 	}
+}
+
+// sum is of all that was counted.
+func sum[N int | uint64](by map[string]N) (n N) {
+	for _, one := range by {
+		n += one
+	}
+	return n
 }

@@ -23,6 +23,12 @@ func New(instances []config.VIP, _ func([]netip.Addr), _ zerolog.Logger) (*Route
 	return &Routers{}, nil
 }
 
+// Check is the error of New.
+func Check(instances []config.VIP) error {
+	_, err := New(instances, nil, zerolog.Nop())
+	return err
+}
+
 // Run waits for the end of ctx.
 func (*Routers) Run(ctx context.Context) { <-ctx.Done() }
 

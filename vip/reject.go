@@ -31,6 +31,11 @@ const (
 	notOther  reason = "own"       // our own multicast, come back
 )
 
+// rejections are the reasons that count.
+var rejections = []reason{
+	badLength, badVersion, badType, badChecksum, badTTL, badSource, badDestination, badPassword, badInterval, badAddresses,
+}
+
 // rejection is why one advertisement was not accepted.
 type rejection struct {
 	reason reason

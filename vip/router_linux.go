@@ -63,6 +63,12 @@ func newRouter(v config.VIP, leave func([]netip.Addr), log zerolog.Logger) (*rou
 
 		rejected: make(map[string]uint64), failures: make(map[string]uint64),
 	}
+	for _, why := range rejections {
+		r.rejected[string(why)] = 0
+	}
+	for _, tried := range tries {
+		r.failures[tried] = 0
+	}
 	r.notifier = newNotifier(v, r.log)
 	if fault := link.look(); link.index == 0 {
 		link.close()
@@ -289,6 +295,9 @@ func (r *router) carryOut(actions []action) (unsent error) {
 	}
 	return unsent
 }
+
+// tries are what the system can refuse.
+var tries = []string{"take", "refresh", "send", "announce", "leave", "drop"}
 
 // act carries out one action. Only those on which ownership rests can fail.
 func (r *router) act(a action) error {

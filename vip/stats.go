@@ -26,7 +26,7 @@ type Stats struct {
 
 	Sent        uint64            `json:"adverts_sent"`
 	Received    uint64            `json:"adverts_received"` // of this router id, accepted or not
-	Rejected    map[string]uint64 `json:"adverts_rejected"` // by reason
+	Rejected    map[string]uint64 `json:"adverts_rejected"` // by reason; all are there, as with what follows
 	Announced   uint64            `json:"announcements"`    // of one address each
 	Failures    map[string]uint64 `json:"failures"`         // of the system, by what was tried
 	Transitions map[State]int     `json:"transitions"`      // how often each state was entered

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"holdfast/config"
+	"holdfast/vip"
 )
 
 const fileFlag = "configuration `file`; without it, the environment alone (HOLDFAST_SENTINELS, HOLDFAST_MASTER, ...)"
@@ -51,6 +52,11 @@ func check(_ context.Context, args []string, out streams) int {
 	}
 	if warning := descriptors(cfg.Limits); warning != "" {
 		fmt.Fprintf(out.err, "holdfast: on this machine, %s\n", warning)
+	}
+	if err := vip.Check(cfg.VIP); err != nil {
+		for fault := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintf(out.err, "holdfast: on this machine and for this user, %s\n", fault)
+		}
 	}
 	return fine
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -13,11 +15,13 @@ import (
 	"holdfast/health"
 	"holdfast/proxy"
 	"holdfast/sentinel"
+	"holdfast/vip"
 )
 
-const aboutRun = `Serves until TERM or INT. The first one drains: no new clients, those that are
-at rest are let go, the others have drain.timeout to get there. The second one
-ends everything at once. HUP changes nothing: the configuration is read at the
+const aboutRun = `Serves until TERM or INT. The first one drains: virtual addresses are left to
+another node, then there are no new clients, those that are at rest are let go,
+the others have drain.timeout to get there. The second one ends everything at
+once. HUP changes nothing: the configuration is read at the
 start only.`
 
 // serve is the command run.
@@ -51,23 +55,43 @@ func serve(ctx context.Context, args []string, out streams) int {
 		log.Error().Err(err).Msg("cannot serve")
 		return failed
 	}
+	routers, err := vip.New(cfg.VIP, p.Leave, log)
+	if err != nil {
+		for fault := range strings.SplitSeq(err.Error(), "\n") {
+			log.Error().Msg("cannot own virtual addresses: " + fault)
+		}
+		return failed
+	}
 	h := health.New(cfg.Health.Address, b, health.Below{
-		Sentinel: group.Stats, Proxy: p.Stats, Alive: p.Alive, Switchover: switcher(group, p),
+		Sentinel: group.Stats, Proxy: p.Stats, Routers: routers.Stats, Alive: p.Alive, Switchover: switcher(group, p),
 	}, log)
-	return house{cfg: cfg, group: group, proxy: p, health: h, log: log}.run(ctx, signals)
+	fitness := health.NewFitness(grace(cfg), group, p.Stats, routers.SetFitness)
+	return house{cfg: cfg, group: group, proxy: p, routers: routers, fitness: fitness, health: h, log: log}.run(ctx, signals)
+}
+
+// grace is for how long a node without a master that is served may own addresses:
+// as long as clients are made to wait for one, which covers a failover.
+func grace(cfg *config.Config) time.Duration {
+	return time.Duration(max(cfg.Hold.MaxWait, cfg.Failover.FenceTimeout))
 }
 
 // house is all that runs.
 type house struct {
-	cfg    *config.Config
-	group  *sentinel.Group
-	proxy  *proxy.Proxy
-	health *health.Server
-	log    zerolog.Logger
+	cfg     *config.Config
+	group   *sentinel.Group
+	proxy   *proxy.Proxy
+	routers *vip.Routers
+	fitness *health.Fitness
+	health  *health.Server
+	log     zerolog.Logger
 }
 
-// run returns when the proxy has drained and everything else has ended, or at
-// once at the second signal.
+// yieldTime is how long the drain waits for the routers to release their addresses.
+// They need a fifth of it; what may take longer are the notify commands.
+const yieldTime = time.Second
+
+// run returns when the routers have yielded, the proxy has drained and everything
+// else has ended, or at once at the second signal.
 func (h house) run(ctx context.Context, signals <-chan os.Signal) int {
 	// Sentinels and health outlive the drain: its clients may have to go through
 	// a failover, and /readyz is to say that it is on.
@@ -79,12 +103,25 @@ func (h house) run(ctx context.Context, signals <-chan os.Signal) int {
 	}
 	others.Go(func() { h.group.Run(lasting) })
 
-	serving, drain := context.WithCancel(ctx)
+	// The addresses go first: whoever comes is to come to another node, and whoever
+	// is here to know at once that it is over.
+	owning, yield := context.WithCancel(ctx)
+	defer yield()
+	yielded := make(chan struct{})
+	others.Go(func() { h.own(owning, yielded) })
+	var overdue <-chan time.Time
+
+	serving, drain := context.WithCancel(lasting)
 	defer drain()
 	drained := make(chan struct{})
 	go h.carry(serving, drained)
 	for {
 		select {
+		case <-yielded:
+			yielded = nil
+			drain()
+		case <-overdue:
+			drain()
 		case <-drained:
 			stop()
 			others.Wait()
@@ -94,15 +131,28 @@ func (h house) run(ctx context.Context, signals <-chan os.Signal) int {
 			switch {
 			case s == syscall.SIGHUP:
 				h.log.Warn().Msg("HUP changes nothing: the configuration is read at the start only; restart to apply a change")
-			case serving.Err() != nil:
+			case owning.Err() != nil:
 				h.log.Warn().Stringer("signal", s).Msg("holdfast ends at once, at the second signal")
 				return failed
 			default:
 				h.log.Info().Stringer("signal", s).Msg("holdfast drains; a second signal ends it at once")
-				drain()
+				yield()
+				overdue = time.After(yieldTime)
 			}
 		}
 	}
+}
+
+// own is the goroutine of the virtual addresses. It ends when they are released,
+// and the notify commands have ended.
+func (h house) own(ctx context.Context, yielded chan<- struct{}) {
+	defer close(yielded)
+	var judging sync.WaitGroup
+	if len(h.cfg.VIP) > 0 {
+		judging.Go(func() { h.fitness.Run(ctx) })
+	}
+	h.routers.Run(ctx)
+	judging.Wait()
 }
 
 // carry is the goroutine of the data path. It ends when the proxy has drained.
