@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -37,15 +38,18 @@ type dialled struct {
 	err  error
 }
 
-// reach dials until an attempt comes to something, or ctx ends.
+// reach dials until an attempt comes to something, or ctx ends. All attempts have
+// ended when it returns: a dial that is called off does so at once.
 func (o outside) reach(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	var attempts sync.WaitGroup
+	defer attempts.Wait()
 	defer cancel()
 	first := make(chan dialled)
 	tick := time.NewTicker(dialAgain)
 	defer tick.Stop()
 	for {
-		go o.attempt(ctx, addr, first)
+		attempts.Go(func() { o.attempt(ctx, addr, first) })
 		select {
 		case d := <-first:
 			return d.conn, d.err
