@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,6 +21,7 @@ type listener struct {
 	master  *master
 	tunnel  bool
 	shared  bool
+	roams   bool // its address is a virtual one, which is not here before it is owned
 	clients atomic.Int64
 	bound   atomic.Pointer[string] // the address, while it accepts
 	fault   atomic.Pointer[string] // why it does not
@@ -26,6 +29,14 @@ type listener struct {
 
 func newListener(p *Proxy, cfg config.Listener, redis config.Login, m *master) *listener {
 	return &listener{p: p, cfg: cfg, redis: redis, master: m, tunnel: cfg.Mode == config.Tunnel, shared: cfg.Mode == config.Shared}
+}
+
+// roams tells whether the address is one that the virtual routers move about.
+func roams(address string, instances []config.VIP) bool {
+	at, err := netip.ParseAddrPort(address)
+	return err == nil && slices.ContainsFunc(instances, func(v config.VIP) bool {
+		return slices.Contains(v.Addresses, at.Addr())
+	})
 }
 
 // login is who this listener's upstreams log in as before their client does:
@@ -47,6 +58,9 @@ func (on *listener) serve(ctx context.Context) {
 	said := time.Time{}
 	for ctx.Err() == nil {
 		lc := net.ListenConfig{}
+		if on.roams {
+			lc.Control = bindFree
+		}
 		ln, err := lc.Listen(ctx, "tcp", on.cfg.Address)
 		if err == nil {
 			err = on.accept(ctx, ln.(*net.TCPListener))

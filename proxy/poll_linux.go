@@ -164,6 +164,19 @@ func hush(fd int) {
 
 func closeFD(fd int) { syscall.Close(fd) }
 
+// bindFree lets a socket be bound to an address that is not on this machine yet
+// (ip(7), IP_FREEBIND). It needs no capability.
+func bindFree(network, _ string, c syscall.RawConn) (err error) {
+	level, option := syscall.SOL_IP, 15 // IP_FREEBIND
+	if network == "tcp6" {
+		level, option = syscall.SOL_IPV6, 78 // IPV6_FREEBIND
+	}
+	if cerr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), level, option, 1) }); cerr != nil {
+		return cerr
+	}
+	return os.NewSyscallError("setsockopt", err)
+}
+
 // localAddress is the address of this machine that a client is connected to.
 func localAddress(fd int) netip.Addr {
 	sa, err := syscall.Getsockname(fd)

@@ -26,19 +26,20 @@ type event struct {
 
 type poller struct{}
 
-func newPoller() (*poller, error)               { return nil, errNotLinux }
-func (*poller) wait(bool) []event               { return nil }
-func (*poller) add(int, uint32) error           { return errNotLinux }
-func (*poller) addBell(int) error               { return errNotLinux }
-func (*poller) close()                          {}
-func newBell() (int, error)                     { return -1, errNotLinux }
-func ring(int)                                  {}
-func hush(int)                                  {}
-func rawAccept(int) (int, error)                { return -1, errNotLinux }
-func dupCloexec(int) (int, error)               { return -1, errNotLinux }
-func rawRead(int, []byte) (int, syscall.Errno)  { return 0, syscall.ENOSYS }
-func rawWrite(int, []byte) (int, syscall.Errno) { return 0, syscall.ENOSYS }
-func closeFD(int)                               {}
-func shutdownWrite(int)                         {}
-func localAddress(int) netip.Addr               { return netip.Addr{} }
-func tune(int)                                  {}
+func newPoller() (*poller, error)                    { return nil, errNotLinux }
+func (*poller) wait(bool) []event                    { return nil }
+func (*poller) add(int, uint32) error                { return errNotLinux }
+func (*poller) addBell(int) error                    { return errNotLinux }
+func (*poller) close()                               {}
+func newBell() (int, error)                          { return -1, errNotLinux }
+func ring(int)                                       {}
+func hush(int)                                       {}
+func rawAccept(int) (int, error)                     { return -1, errNotLinux }
+func dupCloexec(int) (int, error)                    { return -1, errNotLinux }
+func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.ENOSYS }
+func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.ENOSYS }
+func closeFD(int)                                    {}
+func shutdownWrite(int)                              {}
+func bindFree(string, string, syscall.RawConn) error { return errNotLinux }
+func localAddress(int) netip.Addr                    { return netip.Addr{} }
+func tune(int)                                       {}

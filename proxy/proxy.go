@@ -87,7 +87,9 @@ func New(cfg *config.Config, group *sentinel.Group, log zerolog.Logger) (*Proxy,
 			byName[lc.Master] = m
 			p.masters = append(p.masters, m)
 		}
-		p.listeners = append(p.listeners, newListener(p, lc, cfg.LoginFor(lc), m))
+		on := newListener(p, lc, cfg.LoginFor(lc), m)
+		on.roams = roams(lc.Address, cfg.VIP)
+		p.listeners = append(p.listeners, on)
 	}
 	loops := loopCount(cfg.Limits.Loops)
 	p.holdBytes = int(cfg.Hold.MaxBytes) / loops
