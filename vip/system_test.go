@@ -218,7 +218,7 @@ func TestNotifierBounds(t *testing.T) {
 		NotifyBackup: config.Command{"touch", filepath.Join(dir, "backup")},
 		NotifyFault:  config.Command{"touch", filepath.Join(dir, "fault")},
 	}
-	n := newNotifier(v, zerolog.New(log))
+	n := newNotifier(v, zerolog.New(zerolog.SyncWriter(log))) // run and tell both log
 	n.most = 500 * time.Millisecond
 	go n.run()
 	n.tell(notice{state: stateMaster})
