@@ -87,7 +87,8 @@ func (l *loop) pursue(s *session) {
 	l.prepareNext()
 }
 
-// mayAttach tells whether it is this session's turn, under a View that serves.
+// mayAttach tells whether a client may be attached now: the View serves, its own
+// pause is over, and those that listen have gone before it.
 func (l *loop) mayAttach(s *session) bool {
 	site := s.site
 	if !site.view.Serving() || site.view != site.m.tracker.View() || l.now.Before(s.notBefore) {

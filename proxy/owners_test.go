@@ -78,3 +78,14 @@ func TestOwnersTellWhetherSomebodyElseWaits(t *testing.T) {
 		t.Error("only b waits")
 	}
 }
+
+// TestWhoLeavesIsParkedNowhere: else it would not be parked at the next upstream
+// that is full, and never be read again.
+func TestWhoLeavesIsParkedNowhere(t *testing.T) {
+	u := &upstream{share: &sharing{members: 1}}
+	s := &session{up: u, queued: true, parked: true}
+	new(loop).leaveShared(s, u)
+	if s.queued || s.parked || u.share.members != 0 {
+		t.Errorf("queued %v, parked %v, %d members are left", s.queued, s.parked, u.share.members)
+	}
+}

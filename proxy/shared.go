@@ -172,7 +172,7 @@ func (l *loop) wrote(u *upstream, n int) {
 // leaveShared takes a session off. What it has written of a command must be
 // completed, or the next one's would be taken for it.
 func (l *loop) leaveShared(s *session, u *upstream) {
-	s.queued = false
+	s.queued, s.parked = false, false // what stands there for it is void
 	if s.pend != nil {
 		u.share.rest = append(u.share.rest, s.pend.begunRest()...)
 		u.leaving = u.leaving || u.superseded && len(u.share.rest) > 0

@@ -70,19 +70,19 @@ func (site *site) trunkOf(k key) *trunk {
 }
 
 // pick is the shared upstream for a session with nothing outstanding; nil: it
-// waits for one. more: another one is wanted.
-func (t *trunk) pick(now time.Time) (u *upstream, more bool) {
+// waits for one.
+func (t *trunk) pick(now time.Time) *upstream {
 	for _, u := range t.ups {
 		if u.usable() && !u.share.stalled(now) {
-			return u, false
+			return u
 		}
 	}
 	for _, u := range t.ups {
 		if u.usable() && len(t.ups) >= mostShared {
-			return u, false
+			return u
 		}
 	}
-	return nil, true
+	return nil
 }
 
 // shares tells whether the session travels with others.
@@ -94,7 +94,7 @@ func (l *loop) join(s *session) bool {
 	if t == nil || s.site.view != s.site.m.tracker.View() {
 		return false
 	}
-	u, _ := t.pick(l.now)
+	u := t.pick(l.now)
 	if u == nil {
 		return false
 	}
