@@ -30,6 +30,7 @@ build:
 test: deps
 	CI=true go test $(RACE) -p 1 -timeout 20m ./...
 	CI=true HOLDFAST_TEST_MODE=dedicated go test $(RACE) -count=1 -timeout 20m ./proxy
+	CI=true HOLDFAST_TEST_TLS=1 go test -count=1 -timeout 20m ./proxy
 
 check: format vet cross staticcheck build test
 

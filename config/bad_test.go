@@ -41,7 +41,7 @@ listeners[0].master: is missing: the name by which the Sentinels know the master
 	"max_clients":             `limits.max_clients: 0 is out of range; it may be 1 to 1000000 (line 4)`,
 	"max_wait":                `hold.max_wait: 1h1m is out of range; it may be 0s to 1h (line 4)`,
 	"max_wait_negative":       `hold.max_wait: -1s is out of range; it may be 0s to 1h (line 4)`,
-	"merge_key":               `listeners[1]."<<": there is no such key; known here: address, master, role, mode, redis, password, password_file, trust (line 6)`,
+	"merge_key":               `listeners[1]."<<": there is no such key; known here: address, master, role, mode, redis, password, password_file, trust, tls (line 6)`,
 	"mode_unknown":            `listeners[0].mode: "pooled" is not known; this version knows shared, dedicated, tunnel (line 3)`,
 	"no_listeners":            `listeners: at least one is needed, here or as HOLDFAST_MASTER`,
 	"no_master":               `listeners[0].master: is missing: the name by which the Sentinels know the master, here or as HOLDFAST_MASTER (line 3)`,
@@ -74,7 +74,7 @@ listeners[0].master: is missing: the name by which the Sentinels know the master
 sentinel.addresses[3]: "[::ffff:127.0.0.1]:26379" is sentinel.addresses[1] already (line 6)`,
 	"sentinel_url":      `sentinel.addresses[0]: is not host:port; leave out scheme, user and path (line 1)`,
 	"sentinel_username": `sentinel.username: given without a password (line 1)`,
-	"several": `sentinel.adresses: there is no such key; known here: addresses, username, password, password_file, poll_interval, timeout, address_map (line 2)
+	"several": `sentinel.adresses: there is no such key; known here: addresses, username, password, password_file, tls, poll_interval, timeout, address_map (line 2)
 sentinel.poll_interval: "1" is not a duration; write a number with a unit, like 30s or 1500ms (line 3)
 log.level: given twice, before in line 11 (line 11)
 sentinel.addresses: at least one is needed, here or as HOLDFAST_SENTINELS; the others are found through it (line 1)
@@ -92,14 +92,23 @@ hold.max_wait: 2h is out of range; it may be 0s to 1h (line 10)`,
 	"template":               `listeners[0].address: unable to execute sockaddr input "{{ GetInterfaceIP }}:6379": template: sockaddr.Parse:1:3: executing "sockaddr.Parse" at <GetInterfaceIP>: wrong number of args for GetInterfaceIP: want 1 got 0 (line 3)`,
 	"template_finds_nothing": `listeners[0].address: "{{ GetInterfaceIP \"absent0\" }}:6379" finds no address on this machine (line 3)`,
 	"timeout":                `sentinel.timeout: 2m is out of range; it may be 50ms to 1m (line 1)`,
+	"tls_no_key":             `listeners[0].tls.key_file: is missing: the private key of testdata/tls.pem (line 3)`,
+	"tls_no_cert":            `listeners[0].tls.cert_file: is missing (line 3)`,
+	"tls_absent":             `listeners[0].tls.cert_file: open testdata/absent: no such file or directory (line 3)`,
+	"tls_not_a_pair":         `listeners[0].tls.cert_file: testdata/tls.pem and testdata/secret: tls: failed to find any PEM data in key input (line 3)`,
+	"tls_client_ca":          `listeners[0].tls.client_ca_file: testdata/secret: there is no PEM certificate in it (line 3)`,
+	"tls_tunnel":             `listeners[0].tls: cannot be in mode tunnel, which passes bytes without understanding them (line 3)`,
+	"tls_not_enabled":        `redis.tls.enabled: must be true for the other keys of redis.tls to mean anything (line 3)`,
+	"tls_ca":                 `sentinel.tls.ca_file: testdata/secret: there is no PEM certificate in it (line 1)`,
+	"tls_client_key":         `redis.tls.cert_file: is missing (line 3)`,
 	"trust_with_password":    `listeners[0].trust: given together with a password of the listener; either clients are trusted or they have a password (line 3)`,
 	"trust_without_login":    `listeners[0].trust: needs a redis password, for trusted clients to be logged in with (line 3)`,
 	"tunnel_password":        `listeners[0].password: cannot be in mode tunnel, which passes bytes without understanding them (line 3)`,
 	"tunnel_redis":           `listeners[0].redis: cannot be in mode tunnel, which passes bytes without understanding them (line 3)`,
 	"tunnel_trust":           `listeners[0].trust: cannot be in mode tunnel, which passes bytes without understanding them (line 3)`,
 	"unknown_key":            `vips: there is no such key; known here: sentinel, redis, listeners, hold, failover, limits, drain, health, vip, log (line 4)`,
-	"unknown_key_in_list":    `listeners[0].tls: there is no such key; known here: address, master, role, mode, redis, password, password_file, trust (line 5)`,
-	"unknown_key_nested":     `sentinel.adresses: there is no such key; known here: addresses, username, password, password_file, poll_interval, timeout, address_map (line 2)`,
+	"unknown_key_in_list":    `listeners[0].ssl: there is no such key; known here: address, master, role, mode, redis, password, password_file, trust, tls (line 5)`,
+	"unknown_key_nested":     `sentinel.adresses: there is no such key; known here: addresses, username, password, password_file, tls, poll_interval, timeout, address_map (line 2)`,
 	"unknown_key_odd":        `"log.level": there is no such key; known here: sentinel, redis, listeners, hold, failover, limits, drain, health, vip, log (line 4)`,
 }
 

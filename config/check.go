@@ -12,7 +12,8 @@ import (
 // addresses, so that duplicates are seen however they are written.
 func (d *draft) check() {
 	d.checkSentinel()
-	d.checkLogin("redis.", d.Redis)
+	d.checkLogin("redis.", d.Redis.Login)
+	d.checkClientTLS("redis.tls", &d.Redis.TLS)
 	taken := d.checkListeners()
 	d.checkHealth(taken)
 	d.checkVIPs()
@@ -50,6 +51,7 @@ func (d *draft) checkSentinel() {
 		seen[e] = i
 	}
 	d.checkLogin("sentinel.", s.Login)
+	d.checkClientTLS("sentinel.tls", &s.TLS)
 	within(d, "sentinel.poll_interval", s.PollInterval, Duration(100*time.Millisecond), Duration(time.Minute))
 	within(d, "sentinel.timeout", s.Timeout, Duration(50*time.Millisecond), Duration(time.Minute))
 	for _, announced := range slices.Sorted(maps.Keys(s.AddressMap)) {
@@ -118,6 +120,7 @@ func (d *draft) checkListener(i int, l *Listener) {
 	oneOf(d, listenerKey(i, "role"), l.Role, "master")
 	oneOf(d, listenerKey(i, "mode"), l.Mode, Shared, Dedicated, Tunnel)
 	d.checkLogin(listenerKey(i, "redis."), l.Redis)
+	d.checkServerTLS(listenerKey(i, "tls"), l.TLS)
 	if l.Mode == Tunnel {
 		d.checkTunnel(i, l)
 		return
@@ -142,6 +145,7 @@ func (d *draft) checkTunnel(i int, l *Listener) {
 	refuse("password", l.Password != "" && l.PasswordFile == "")
 	refuse("password_file", l.PasswordFile != "")
 	refuse("trust", l.Trust)
+	refuse("tls", l.TLS.On())
 }
 
 func (d *draft) checkHealth(taken []endpoint) {

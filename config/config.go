@@ -16,7 +16,7 @@ import (
 // zero field here means "off", never "default".
 type Config struct {
 	Sentinel  Sentinel   `yaml:"sentinel"`
-	Redis     Login      `yaml:"redis"`
+	Redis     Redis      `yaml:"redis"`
 	Listeners []Listener `yaml:"listeners"`
 	Hold      Hold       `yaml:"hold"`
 	Failover  Failover   `yaml:"failover"`
@@ -35,10 +35,17 @@ type Login struct {
 	PasswordFile string `yaml:"password_file"` // has been read already
 }
 
+// Redis says how holdfast talks to the data nodes.
+type Redis struct {
+	Login `yaml:",inline"`
+	TLS   ClientTLS `yaml:"tls"` // not in mode tunnel
+}
+
 // Sentinel says where the Sentinels are and how to talk to them.
 type Sentinel struct {
 	Addresses    []string          `yaml:"addresses"` // host:port of at least one; the others are discovered
 	Login        `yaml:",inline"`  // for the Sentinels themselves
+	TLS          ClientTLS         `yaml:"tls"`
 	PollInterval Duration          `yaml:"poll_interval"` // between two polls of one Sentinel
 	Timeout      Duration          `yaml:"timeout"`       // for one dial, question or role probe
 	AddressMap   map[string]string `yaml:"address_map"`   // announced host:port or host -> reachable one
@@ -56,14 +63,15 @@ const (
 
 // Listener is one address that applications connect to.
 type Listener struct {
-	Address      string `yaml:"address"` // host:port, go-sockaddr templates resolved; port 0: the system picks one
-	Master       string `yaml:"master"`  // the master's name at the Sentinels
-	Role         string `yaml:"role"`    // "master"
-	Mode         Mode   `yaml:"mode"`
-	Redis        Login  `yaml:"redis"`         // replaces the top-level redis login for this listener, see LoginFor
-	Password     Secret `yaml:"password"`      // what clients must present to holdfast itself
-	PasswordFile string `yaml:"password_file"` // has been read already
-	Trust        bool   `yaml:"trust"`         // clients are let in as the redis login without a password of their own
+	Address      string    `yaml:"address"` // host:port, go-sockaddr templates resolved; port 0: the system picks one
+	Master       string    `yaml:"master"`  // the master's name at the Sentinels
+	Role         string    `yaml:"role"`    // "master"
+	Mode         Mode      `yaml:"mode"`
+	Redis        Login     `yaml:"redis"`         // replaces the top-level redis login for this listener, see LoginFor
+	Password     Secret    `yaml:"password"`      // what clients must present to holdfast itself
+	PasswordFile string    `yaml:"password_file"` // has been read already
+	Trust        bool      `yaml:"trust"`         // clients are let in as the redis login without a password of their own
+	TLS          ServerTLS `yaml:"tls"`           // how clients are spoken to
 }
 
 // Hold bounds the waiting for a master.
@@ -138,7 +146,7 @@ func (c *Config) LoginFor(l Listener) Login {
 	if l.Redis != (Login{}) {
 		return l.Redis
 	}
-	return c.Redis
+	return c.Redis.Login
 }
 
 // Masters names every master in use and how to log in to its nodes to prove

@@ -78,6 +78,9 @@ func pathsOfType(path string, typ reflect.Type, paths map[string]bool) {
 		pathsOfType(path, typ.Elem(), paths)
 	case typ.Kind() == reflect.Struct:
 		for i := range typ.NumField() {
+			if !typ.Field(i).IsExported() {
+				continue
+			}
 			name, option, _ := strings.Cut(typ.Field(i).Tag.Get("yaml"), ",")
 			if option != "inline" {
 				name = path + "." + name
@@ -143,11 +146,12 @@ sentinel:
   poll_interval: 250ms
   timeout: 2s
   address_map: {10.0.0.1:6379: 192.0.2.1:16379, redis-1: 192.0.2.1}
-redis: {username: holdfast, password: 1_000}
+  tls: {enabled: true}
+redis: {username: holdfast, password: 1_000, tls: {enabled: true, ca_file: testdata/tls.pem, cert_file: testdata/tls.pem, key_file: testdata/tls.pem, server_name: redis.internal}}
 listeners:
   - {address: ":6379", master: one, trust: yes}
   - {address: "127.0.0.1:0", master: two, mode: tunnel}
-  - {address: "127.0.0.1:0", master: two, redis: {password: "true"}, password: x}
+  - {address: "127.0.0.1:0", master: two, redis: {password: "true"}, password: x, tls: {cert_file: testdata/tls.pem, key_file: testdata/tls.pem, client_ca_file: testdata/tls.pem}}
 hold: {max_wait: 0, max_bytes: 1MB}
 failover: {release: promoted, fence_timeout: 1m, require_quorum: true, demote_old_master: true}
 limits: {max_clients: 7, client_buffer: 65536, replay_bytes: 64KiB, loops: 2}
@@ -176,21 +180,32 @@ log: {level: debug, format: console}
 	if err != nil {
 		t.Fatal(err)
 	}
-	const second = Duration(1e9)
+	const second, pem = Duration(1e9), "testdata/tls.pem"
+	if at := config.Redis.TLS.For("10.0.0.1:6379"); at.ServerName != "redis.internal" || at.RootCAs == nil || at.GetClientCertificate == nil {
+		t.Errorf("nodes are spoken to with %+v", at)
+	}
+	if at := config.Sentinel.TLS.For("[::1]:26380"); at.ServerName != "::1" || at.RootCAs != nil || at.GetClientCertificate != nil {
+		t.Errorf("Sentinels are spoken to with %+v", at)
+	}
+	config.Redis.TLS.conf, config.Sentinel.TLS.conf = nil, nil
 	ip := netip.MustParseAddr
 	want := &Config{
 		Sentinel: Sentinel{
 			Addresses:    []string{"s1:26379", "[::1]:26380"},
 			Login:        Login{Username: "watcher", Password: "0123"},
 			PollInterval: second / 4,
+			TLS:          ClientTLS{Enabled: true},
 			Timeout:      2 * second,
 			AddressMap:   map[string]string{"10.0.0.1:6379": "192.0.2.1:16379", "redis-1": "192.0.2.1"},
 		},
-		Redis: Login{Username: "holdfast", Password: "1_000"},
+		Redis: Redis{
+			Login: Login{Username: "holdfast", Password: "1_000"},
+			TLS:   ClientTLS{Enabled: true, CAFile: pem, CertFile: pem, KeyFile: pem, ServerName: "redis.internal"},
+		},
 		Listeners: []Listener{
 			{Address: ":6379", Master: "one", Role: "master", Mode: Shared, Trust: true},
 			{Address: "127.0.0.1:0", Master: "two", Role: "master", Mode: Tunnel},
-			{Address: "127.0.0.1:0", Master: "two", Role: "master", Mode: Shared, Redis: Login{Password: "true"}, Password: "x"},
+			{Address: "127.0.0.1:0", Master: "two", Role: "master", Mode: Shared, Redis: Login{Password: "true"}, Password: "x", TLS: ServerTLS{CertFile: pem, KeyFile: pem, ClientCAFile: pem}},
 		},
 		Hold:     Hold{MaxBytes: 1000000},
 		Failover: Failover{Release: Promoted, FenceTimeout: 60 * second, RequireQuorum: true, DemoteOldMaster: true},
@@ -250,7 +265,7 @@ func TestLogins(t *testing.T) {
 		{Login{}, []Login{{}, own, own, {}}, map[string]Login{"a": own, "b": own}},
 		{ours, []Login{ours, own, own, ours}, map[string]Login{"a": ours, "b": own}},
 	} {
-		config := Config{Redis: c.top, Listeners: listeners}
+		config := Config{Redis: Redis{Login: c.top}, Listeners: listeners}
 		for i, l := range listeners {
 			if got := config.LoginFor(l); got != c.each[i] {
 				t.Errorf("listener %d with %#v logs in as %#v", i, c.top, got)

@@ -156,6 +156,9 @@ func (d *draft) text(key string, n *yaml.Node) (string, bool) {
 func keysOf(v reflect.Value) (names []string, fields map[string]reflect.Value) {
 	fields = make(map[string]reflect.Value)
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		name, option, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		if option == "inline" {
 			inner, innerFields := keysOf(v.Field(i))

@@ -51,7 +51,7 @@ func TestEnvironmentInFull(t *testing.T) {
 	want := Default()
 	want.Sentinel.Addresses = []string{"s1:26379"}
 	want.Sentinel.Login = Login{Username: "watcher", Password: "p1"}
-	want.Redis = Login{Username: "holdfast", Password: "p2"}
+	want.Redis = Redis{Login: Login{Username: "holdfast", Password: "p2"}}
 	want.Listeners = []Listener{{Address: "127.0.0.1:7000", Master: "mymaster", Role: "master", Mode: Shared, Trust: true}}
 	want.Health.Address = "127.0.0.1:7001"
 	want.Log.Level = "debug"
@@ -89,7 +89,7 @@ func TestEnvironmentFillsTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Sentinel.Login != (Login{Username: "watcher", Password: "p1"}) || config.Redis != (Login{Password: "p2"}) {
+	if config.Sentinel.Login != (Login{Username: "watcher", Password: "p1"}) || config.Redis.Login != (Login{Password: "p2"}) {
 		t.Errorf("logins are %#v and %#v", config.Sentinel.Login, config.Redis)
 	}
 }

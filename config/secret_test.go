@@ -39,7 +39,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	const password = "hunter2"
 	login := Login{Username: "user", Password: password}
 	config := Default()
-	config.Redis, config.Sentinel.Login = login, login
+	config.Redis, config.Sentinel.Login = Redis{Login: login}, login
 	config.Listeners = []Listener{{Redis: login, Password: password}}
 
 	var shown bytes.Buffer

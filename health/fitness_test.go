@@ -146,7 +146,7 @@ func TestLocalMaster(t *testing.T) {
 
 // Who never was fit is said to be unfit, once, and why.
 func TestFitnessIsTold(t *testing.T) {
-	group := sentinel.New(config.Sentinel{}, config.Failover{}, map[string]config.Login{"mymaster": {}}, zerolog.New(io.Discard))
+	group := sentinel.New(config.Sentinel{}, config.Failover{}, map[string]config.Login{"mymaster": {}}, config.ClientTLS{}, zerolog.New(io.Discard))
 	told := make(chan vip.Fitness, 10)
 	f := NewFitness(bearing, group, func() proxy.Stats { return proxy.Stats{} }, func(v vip.Fitness) { told <- v })
 	f.judge.begun = time.Now().Add(-arrival)

@@ -130,6 +130,9 @@ func (out sink) listeners(t proxy.Stats) {
 		labels := []string{"listener", l.Address, "master", l.Master, "mode", l.Mode}
 		out.gauge("clients", "Clients connected.", float64(l.Clients), labels...)
 		out.gauge("listener_bound", "1 while the listener accepts clients.", bit(l.Bound), labels...)
+		if l.TLS != nil {
+			out.counter("tls_handshakes_failed_total", "Clients with which no TLS could be agreed on.", l.TLS.Failed, labels...)
+		}
 	}
 }
 

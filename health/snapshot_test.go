@@ -56,7 +56,7 @@ func calm() *world {
 	}}
 	w.proxy = proxy.Stats{
 		Clients: 31, Upstreams: 31, Shared: 1, Connections: 4000, TurnedAway: 2,
-		Listeners: []proxy.ListenerStats{{Address: "0.0.0.0:6379", Master: "mymaster", Mode: "dedicated", Clients: 31, Bound: true}},
+		Listeners: []proxy.ListenerStats{{Address: "0.0.0.0:6379", Master: "mymaster", Mode: "dedicated", Clients: 31, Bound: true, TLS: &proxy.TLS{Failed: 3, Last: "remote error: tls: bad certificate"}}},
 		Masters: []proxy.MasterStats{{
 			Name:    "mymaster",
 			Carried: []proxy.Carried{{At: began.Add(time.Millisecond), From: old, To: node, Unserved: 1.1, Took: 1.2, Held: 30, Resent: 4, Uncertain: 1}},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"holdfast/proxy"
 )
 
 // WriteText writes the status for a terminal or a mail: no colours, no widths
@@ -22,7 +24,7 @@ func (st *Status) WriteText(w io.Writer) error {
 	}
 	say("\nlistener\tmaster\tmode\tclients\tstate")
 	for _, l := range st.Listeners {
-		say("%s\t%s\t%s\t%d\t%s", l.Address, l.Master, l.Mode, l.Clients, listenerState(l.Bound, l.Error))
+		say("%s\t%s\t%s\t%d\t%s", l.Address, l.Master, l.Mode, l.Clients, listenerState(l))
 	}
 	st.writeRouters(say)
 	say("\nSentinel\tstate\theard\tnames")
@@ -66,12 +68,16 @@ func (f Failover) Route() string {
 	return fmt.Sprintf("%s -> %s (epoch %d)", f.From, f.To, f.Epoch)
 }
 
-func listenerState(bound bool, fault string) string {
+func listenerState(l proxy.ListenerStats) string {
 	switch {
-	case bound:
+	case l.Bound && l.TLS != nil && l.TLS.Failed > 0:
+		return fmt.Sprintf("accepts TLS; %d handshakes failed, the last: %s", l.TLS.Failed, l.TLS.Last)
+	case l.Bound && l.TLS != nil:
+		return "accepts TLS"
+	case l.Bound:
 		return "accepts"
-	case fault != "":
-		return fault
+	case l.Error != "":
+		return l.Error
 	}
 	return "not bound"
 }

@@ -38,6 +38,7 @@ type order struct {
 // prepared is what comes back.
 type prepared struct {
 	fd     int
+	tls    *secure // nil: in the clear
 	proven bool
 	locked bool   // the node wants a login that the clients of a shared upstream have not made
 	rest   []byte // came after the replay: messages for the client
@@ -196,7 +197,7 @@ func (l *loop) prepared(o order) {
 
 func (l *loop) attach(o order, res prepared) {
 	s := o.s
-	u := &upstream{s: s, site: o.site, fd: res.fd, view: o.view, proven: res.proven}
+	u := &upstream{s: s, site: o.site, fd: res.fd, tls: res.tls, view: o.view, proven: res.proven}
 	if !l.adoptUpstream(o, u) {
 		return
 	}
@@ -232,6 +233,9 @@ func (l *loop) adoptUpstream(o order, u *upstream) bool {
 		l.drop(u.fd)
 		l.attachFailed(o, err)
 		return false
+	}
+	if u.tls != nil {
+		l.useTLS()
 	}
 	o.site.gate, o.site.backoff, o.site.trouble = time.Time{}, 0, ""
 	o.site.m.atEase()

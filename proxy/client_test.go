@@ -16,7 +16,7 @@ import (
 // reads are complete frames.
 type client struct {
 	t  testing.TB
-	nc *net.TCPConn
+	nc conn
 	in []byte // received, not yet read
 }
 
@@ -31,12 +31,18 @@ func (w *world) dial() *client {
 // dialTo connects to anything.
 func dialTo(t testing.TB, addr string) *client {
 	t.Helper()
+	return &client{t: t, nc: connect(t, addr)}
+}
+
+// rawTo connects to anything and speaks no TLS to it.
+func rawTo(t testing.TB, addr string) *client {
+	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	return &client{t: t, nc: nc.(*net.TCPConn)}
+	return &client{t: t, nc: conn{nc, nc.(*net.TCPConn)}}
 }
 
 // send sends bytes as they are.

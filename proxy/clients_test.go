@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -15,6 +16,14 @@ import (
 	"holdfast/config"
 )
 
+// spoken is how the suite's clients speak.
+func spoken() *tls.Config {
+	if secured {
+		return clientTLS()
+	}
+	return nil
+}
+
 // TestGoRedis uses the proxy as applications do: through a pool, in both
 // protocols, across a failover.
 func TestGoRedis(t *testing.T) {
@@ -22,7 +31,7 @@ func TestGoRedis(t *testing.T) {
 		t.Run(fmt.Sprint("RESP", proto), func(t *testing.T) {
 			one, two := realRedis(t), realRedis(t)
 			w := newWorld(t, one.Addr)
-			r := redis.NewClient(&redis.Options{Addr: w.addr, Protocol: proto, DB: 2, ClientName: "app", MaxRetries: -1})
+			r := redis.NewClient(&redis.Options{Addr: w.addr, TLSConfig: spoken(), Protocol: proto, DB: 2, ClientName: "app", MaxRetries: -1})
 			t.Cleanup(func() { r.Close() })
 			useGoRedis(w, r)
 			sub := r.Subscribe(w.ctx, "ch")
@@ -101,7 +110,7 @@ func useGoRedis(w *world, r *redis.Client) {
 func TestGoRedisSeesAWatchThatWasLost(t *testing.T) {
 	one, two := realRedis(t), realRedis(t)
 	w := newWorld(t, one.Addr)
-	r := redis.NewClient(&redis.Options{Addr: w.addr, MaxRetries: -1})
+	r := redis.NewClient(&redis.Options{Addr: w.addr, TLSConfig: spoken(), MaxRetries: -1})
 	t.Cleanup(func() { r.Close() })
 	err := r.Watch(w.ctx, func(tx *redis.Tx) error {
 		w.move(two.Addr)
@@ -119,6 +128,9 @@ func tool(t *testing.T, stdin, name string, args ...string) string {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Skipf("SKIPPED, not tested: %v", err)
+	}
+	if secured {
+		args = append([]string{"--tls", "--cacert", certificates().File("ca.pem")}, args...)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

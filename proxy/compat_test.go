@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/redistest"
@@ -123,6 +124,46 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	}
 	c.expectEnd()
 	eventually(t, "all to have ended", func() bool { return w.p.Stats().Clients == 0 })
+}
+
+// TestEndBehindWhatWaits: a client's end is seen in the round in which the upstream
+// comes that its command waits for. The command is older.
+func TestEndBehindWhatWaits(t *testing.T) {
+	onlyShared(t)
+	w := newWorld(t, realRedis(t).Addr)
+	c := w.dial()
+	eventually(t, "the client", func() bool { return w.p.Stats().Listeners[0].Clients == 1 })
+	ready, sent, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go w.onLoop(w.p.loops[0], func(l *loop) {
+		close(ready)
+		<-sent
+		s := l.only()
+		l.clientEvent(s, evRead&^evGone)
+		eventually(t, "the upstream", func() bool { l.readMail(); return s.phase == phaseAttached })
+		c.shutWrite()
+		eventually(t, "the client's end", func() bool {
+			_, _, err := syscall.Recvfrom(s.fd, make([]byte, 1), syscall.MSG_PEEK)
+			return err == nil
+		})
+		l.clientEvent(s, evRead&^evDead)
+		close(ended)
+	})
+	<-ready
+	c.send(line("SET k v"))
+	close(sent)
+	<-ended
+	c.expect(ok)
+	c.expectEnd()
+}
+
+// only is the only session there is.
+func (l *loop) only() *session {
+	for _, slot := range l.slots {
+		if slot.s != nil {
+			return slot.s
+		}
+	}
+	return nil
 }
 
 func TestMonitor(t *testing.T) {

@@ -111,7 +111,11 @@ func TestNothingIsWrittenToTheOldMasterAfterTheViewMoved(t *testing.T) {
 func TestNothingIsWrittenBetweenAViewAndItsLetter(t *testing.T) {
 	for _, mode := range []config.Mode{config.Shared, config.Dedicated, config.Tunnel} {
 		t.Run(string(mode), func(t *testing.T) {
-			w, a, b := twoNodes(t, func(cfg *config.Config) { cfg.Listeners[0].Mode = mode })
+			w, a, b := twoNodes(t, func(cfg *config.Config) {
+				if cfg.Listeners[0].Mode = mode; mode == config.Tunnel {
+					tunnelled(cfg)
+				}
+			})
 			others := a.Conns()
 			c := w.dial()
 			c.want(ok, "SET", "k", "1")

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -37,9 +38,18 @@ func (p *Proxy) place(o *order, res *prepared) error {
 	defer c.Close()
 	stop := context.AfterFunc(o.ctx, func() { c.SetDeadline(time.Now()) })
 	defer stop()
+	var t *secure
 	if !o.bytes {
 		c.SetDeadline(time.Now().Add(p.timeout + handshakeTime))
 		h := handshake{c: c}
+		if conf := p.nodes.For(o.view.Master); conf != nil {
+			t = &secure{wire: wire{Conn: c}}
+			t.conn = tls.Client(&t.wire, conf)
+			h.c = t.conn
+			if err := t.conn.Handshake(); err != nil {
+				return fmt.Errorf("TLS: %w", err)
+			}
+		}
 		if err := h.login(o, res); err != nil {
 			return err
 		}
@@ -52,6 +62,10 @@ func (p *Proxy) place(o *order, res *prepared) error {
 			return err
 		}
 		res.rest = append(h.rest, h.in...)
+	}
+	if t != nil {
+		t.detach()
+		res.tls = t
 	}
 	res.fd, err = dupConn(c)
 	return err

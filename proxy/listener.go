@@ -21,7 +21,8 @@ type listener struct {
 	master  *master
 	tunnel  bool
 	shared  bool
-	roams   bool // its address is a virtual one, which is not here before it is owned
+	roams   bool     // its address is a virtual one, which is not here before it is owned
+	shaking *shaking // nil: clients are spoken to in the clear
 	clients atomic.Int64
 	bound   atomic.Pointer[string] // the address, while it accepts
 	fault   atomic.Pointer[string] // why it does not
@@ -65,6 +66,7 @@ func (on *listener) serve(ctx context.Context) {
 		if err == nil {
 			err = on.accept(ctx, ln.(*net.TCPListener))
 			ln.Close()
+			on.shaking.wait()
 			on.bound.Store(nil)
 		}
 		if ctx.Err() != nil {
@@ -115,7 +117,7 @@ func (on *listener) accept(ctx context.Context, ln *net.TCPListener) error {
 			return err
 		case aerr == nil:
 			pause = 0
-			on.welcome(fd)
+			on.welcome(ctx, fd)
 		case errors.Is(aerr, syscall.ECONNABORTED) || errors.Is(aerr, syscall.EINTR):
 		default:
 			// Out of descriptors or memory: back off as net/http does.
@@ -129,23 +131,39 @@ func (on *listener) accept(ctx context.Context, ln *net.TCPListener) error {
 	}
 }
 
-// welcome hands a client to the next loop, or turns it away with Redis' words.
-func (on *listener) welcome(fd int) {
+// welcome hands a client to the next loop, or turns it away with Redis' words;
+// in TLS it would not understand them yet.
+func (on *listener) welcome(ctx context.Context, fd int) {
 	p := on.p
 	p.accepted.Add(1)
 	if p.clients.Add(1) > p.maxClients {
-		p.clients.Add(-1)
 		p.turnedAway.Add(1)
-		rawWrite(fd, []byte("-ERR max number of clients reached\r\n"))
-		closeFD(fd)
+		if on.shaking == nil {
+			rawWrite(fd, []byte("-ERR max number of clients reached\r\n"))
+		}
+		on.turnAway(fd)
 		return
 	}
 	tune(fd)
-	l := p.loops[int(p.next.Add(1))%len(p.loops)]
-	if !l.post(func(l *loop) { l.open(fd, on) }) {
-		p.clients.Add(-1)
-		closeFD(fd)
+	if on.shaking == nil {
+		on.hand(fd, nil)
+		return
 	}
+	on.shaking.begin(ctx, on, fd)
+}
+
+// hand gives a client to the next loop.
+func (on *listener) hand(fd int, t *secure) {
+	p := on.p
+	l := p.loops[int(p.next.Add(1))%len(p.loops)]
+	if !l.post(func(l *loop) { l.open(fd, on, t) }) {
+		on.turnAway(fd)
+	}
+}
+
+func (on *listener) turnAway(fd int) {
+	on.p.clients.Add(-1)
+	closeFD(fd)
 }
 
 func (on *listener) stats() ListenerStats {
@@ -156,5 +174,6 @@ func (on *listener) stats() ListenerStats {
 	if why := on.fault.Load(); why != nil {
 		st.Error = *why
 	}
+	st.TLS = on.shaking.stats()
 	return st
 }

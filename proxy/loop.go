@@ -42,6 +42,7 @@ type loop struct {
 	spare spare
 
 	out            []byte // what is gathered for one write
+	sealed         []byte // TLS records, received or made; nil before they are needed
 	settledSwiftly int    // answered to the session that is being given its replies, not yet counted
 	taken          int    // accepted swiftly by the session that is being read, bytes not yet kept
 

@@ -15,6 +15,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type Proxy struct {
 	listeners []*listener
 	loops     []*loop
 
+	nodes        config.ClientTLS
 	maxWait      time.Duration
 	timeout      time.Duration // for one dial
 	drainTime    time.Duration
@@ -68,10 +70,11 @@ type master struct {
 }
 
 // New makes the data path from a checked configuration. It opens nothing yet;
-// it fails where there is no epoll.
+// it fails where there is no epoll, and when a TLS file has gone since it was checked.
 func New(cfg *config.Config, group *sentinel.Group, log zerolog.Logger) (*Proxy, error) {
 	p := &Proxy{
 		log:          log,
+		nodes:        cfg.Redis.TLS,
 		maxWait:      time.Duration(cfg.Hold.MaxWait),
 		timeout:      time.Duration(cfg.Sentinel.Timeout),
 		drainTime:    time.Duration(cfg.Drain.Timeout),
@@ -89,6 +92,10 @@ func New(cfg *config.Config, group *sentinel.Group, log zerolog.Logger) (*Proxy,
 		}
 		on := newListener(p, lc, cfg.LoginFor(lc), m)
 		on.roams = roams(lc.Address, cfg.VIP)
+		var err error
+		if on.shaking, err = newShaking(lc.TLS, log); err != nil {
+			return nil, fmt.Errorf("listener %s: %w", lc.Address, err)
+		}
 		p.listeners = append(p.listeners, on)
 	}
 	loops := loopCount(cfg.Limits.Loops)

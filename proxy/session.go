@@ -13,13 +13,14 @@ type session struct {
 	l     *loop
 	on    *listener
 	fd    int
+	tls   *secure // nil: it is spoken to in the clear
 	phase phase
 	site  *site
 
 	in      []byte       // received and not yet accepted
 	scanned int          // of in, by req
 	req     resp.Request // where the present request ends
-	out     []byte       // replies that the client's socket did not take
+	out     []byte       // replies that the client's socket did not take, sealed if there is TLS
 	pend    *pending     // accepted, not answered; nil when there is none
 	up      *upstream
 	vec     *vector // acknowledged state; nil: a fresh connection
@@ -76,8 +77,8 @@ const (
 // Redis, so this is far above what anybody means to do.
 const maxInFlight = 1 << 20
 
-func (l *loop) open(fd int, on *listener) {
-	s := &session{l: l, on: on, fd: fd, site: l.sites[on.master.index]}
+func (l *loop) open(fd int, on *listener, t *secure) {
+	s := &session{l: l, on: on, fd: fd, tls: t, site: l.sites[on.master.index]}
 	s.authed = on.cfg.Password == "" // else it must present it first
 	if !on.shared {
 		s.pin = pinMode
@@ -92,7 +93,14 @@ func (l *loop) open(fd int, on *listener) {
 	on.clients.Add(1)
 	if l.draining {
 		l.close(s, cutDrain)
-	} else if on.tunnel {
+		return
+	}
+	if t != nil { // it may have said something already
+		l.useTLS()
+		s.more = true
+		l.again(s)
+	}
+	if on.tunnel {
 		l.need(s)
 	}
 }
@@ -111,7 +119,10 @@ func (l *loop) close(s *session, why cut) {
 	l.stopWaiting(s)
 	s.phase = phaseClosed
 	l.releasePending(s)
-	s.in, s.out = l.spare.put(s.in), l.spare.put(s.out)
+	if s.tls != nil && len(s.out) == 0 {
+		s.tls.farewell(s.fd)
+	}
+	s.in, s.out, s.tls = l.spare.put(s.in), l.spare.put(s.out), nil
 	l.drop(s.fd)
 	l.sessions--
 	s.on.clients.Add(-1)
@@ -144,7 +155,7 @@ func (l *loop) clientEvent(s *session, ev uint32) {
 		// What it sent last waits for an answer that may never come, if that
 		// of a blocking command: Redis sees the end too and lets go of it.
 		s.up.superseded = true
-		shutdownWrite(s.up.fd)
+		s.up.endWrites()
 	}
 }
 
@@ -221,13 +232,17 @@ func (l *loop) read(s *session, toEnd bool) {
 			buf = make([]byte, 2*len(s.in))
 		}
 		start := copy(buf, s.in)
-		n, errno := rawRead(s.fd, buf[start:])
+		n, full, errno := l.readFrom(s.fd, s.tls, buf[start:])
 		if errno == syscall.EAGAIN {
 			s.more = false
 			return
 		}
 		if errno != 0 {
 			l.close(s, cutClient)
+			return
+		}
+		if n == 0 && s.scanned < len(s.in) {
+			l.again(s) // what it sent before has not been looked at yet
 			return
 		}
 		if n == 0 {
@@ -242,7 +257,7 @@ func (l *loop) read(s *session, toEnd bool) {
 		} else {
 			l.consume(s, buf[:start+n], scanned)
 		}
-		if start+n == len(buf) {
+		if full {
 			l.again(s)
 			return
 		}
@@ -281,7 +296,7 @@ func (l *loop) putOff(s *session) {
 func (l *loop) clientEOF(s *session) {
 	s.eof, s.more = true, false
 	if s.on.tunnel && s.up != nil && !s.up.full {
-		shutdownWrite(s.up.fd)
+		s.up.endWrites()
 		return
 	}
 	if s.pend == nil || s.up == nil || s.up.full && s.up.share == nil || s.streamed {
@@ -289,7 +304,7 @@ func (l *loop) clientEOF(s *session) {
 		return
 	}
 	if s.up.share == nil {
-		shutdownWrite(s.up.fd)
+		s.up.endWrites()
 	}
 }
 
@@ -300,6 +315,9 @@ func (l *loop) send(s *session, p []byte) bool {
 	}
 	if len(p) == 0 {
 		return true
+	}
+	if s.tls != nil {
+		p = l.seal(s.tls, p)
 	}
 	if len(s.out) == 0 {
 		n, errno := rawWrite(s.fd, p)

@@ -106,7 +106,7 @@ func (l *loop) everyMember(u *upstream, do func(*session)) {
 // leaves no doubt about what was sent.
 func (l *loop) flushShared(u *upstream) {
 	sh := u.share
-	for !u.full && !u.superseded && (len(sh.writers) > 0 || len(sh.rest) > 0) {
+	for !u.full && !u.superseded && (len(sh.writers) > 0 || len(sh.rest) > 0 || len(u.unsent) > 0) {
 		if u.site.m.tracker.View() != u.view {
 			u.superseded = true // the letter that says so is on its way
 			return
@@ -122,14 +122,14 @@ func (l *loop) flushShared(u *upstream) {
 			}
 		}
 		n := 0
-		if len(out) > 0 {
+		if len(out) > 0 || len(u.unsent) > 0 {
 			var errno syscall.Errno
-			if n, errno = rawWrite(u.fd, out); errno != 0 && errno != syscall.EAGAIN {
+			if n, errno = l.writeTo(u, out); errno != 0 && errno != syscall.EAGAIN {
 				l.lost(u, errno.Error())
 				return
 			}
 		}
-		u.full = n < len(out)
+		u.full = n < len(out) || len(u.unsent) > 0
 		l.wrote(u, n)
 	}
 }

@@ -15,13 +15,20 @@ import (
 // shared upstream, with what each says behind it.
 func (w *world) together(n int, say func(i int) string) (all []*client) {
 	w.t.Helper()
-	for range n {
-		all = append(all, w.dial())
-	}
-	w.onLoop(w.p.loops[0], func(*loop) {}) // all are accepted
+	all = w.dialMany(n)
 	for i, c := range all {
 		c.send(say(i))
 	}
+	return all
+}
+
+// dialMany returns when all are accepted.
+func (w *world) dialMany(n int) (all []*client) {
+	w.t.Helper()
+	for range n {
+		all = append(all, w.dial())
+	}
+	w.onLoop(w.p.loops[0], func(*loop) {})
 	return all
 }
 
@@ -218,12 +225,12 @@ func TestManyBehindARefusal(t *testing.T) {
 	onlyShared(t)
 	w, a, b := twoNodes(t)
 	slow := w.shut(a, "ECHO", redistest.Raw("$4\r\nslow\r\n"))
-	first := w.dial()
+	first, all := w.dial(), w.dialMany(30)
 	first.send(line("ECHO first"))
 	w.await(a, "ECHO")
-	all := w.together(30, func(i int) string {
-		return [...]string{lines(fmt.Sprintf("SET k%d %d", i, i)), lines(fmt.Sprint("GET k", i-1)), lines(fmt.Sprint("INCR n", i)), lines("PING", fmt.Sprintf("SET k%d %d", i, i), "ECHO x")}[i%4]
-	})
+	for i, c := range all {
+		c.send([...]string{lines(fmt.Sprintf("SET k%d %d", i, i)), lines(fmt.Sprint("GET k", i-1)), lines(fmt.Sprint("INCR n", i)), lines("PING", fmt.Sprintf("SET k%d %d", i, i), "ECHO x")}[i%4])
+	}
 	eventually(t, "all to be under way", func() bool { return w.counters().Accepted >= 1+30+14 && !w.unsent() })
 	a.Change(func(st *redistest.NodeState) { st.Role = "slave" })
 	slow.open()

@@ -98,6 +98,13 @@ type ListenerStats struct {
 	Clients int    `json:"clients"`
 	Bound   bool   `json:"bound"`
 	Error   string `json:"error,omitempty"` // why it does not accept
+	TLS     *TLS   `json:"tls,omitempty"`   // nil: clients are spoken to in the clear
+}
+
+// TLS is what became of a listener's handshakes.
+type TLS struct {
+	Failed uint64 `json:"handshakes_failed"`
+	Last   string `json:"last_failure,omitempty"`
 }
 
 // MasterStats is what the data path knows of a master beyond its View.

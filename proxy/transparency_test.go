@@ -391,10 +391,7 @@ const silence = time.Second
 // it ends the connection.
 func (k *talk) with(t *testing.T, addr string) (string, error) {
 	t.Helper()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc := connect(t, addr)
 	sent := make(chan error, 1)
 	go k.speak(nc, sent)
 	nc.SetDeadline(time.Now().Add(silence))

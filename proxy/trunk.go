@@ -171,7 +171,7 @@ func (l *loop) receiveTrunk(o order, res prepared) {
 		o.t.locked = o.view
 		l.admitWaiting(o.site)
 	default:
-		u := &upstream{site: o.site, fd: res.fd, view: o.view, proven: res.proven}
+		u := &upstream{site: o.site, fd: res.fd, tls: res.tls, view: o.view, proven: res.proven}
 		if l.adoptUpstream(o, u) {
 			l.shareUpstream(o.t, u)
 		}

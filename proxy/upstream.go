@@ -13,14 +13,16 @@ import (
 // it any more, and it lives on only to bring the answers that are under way.
 // (A View that proves the same process again takes it over, see onView.)
 type upstream struct {
-	s     *session // whose it is; of a shared one, whose answer is being dealt with
-	share *sharing // nil when it is one client's own
-	site  *site
-	fd    int
-	view  *sentinel.View
-	rep   resp.Reply // where the present reply ends
-	in    []byte     // the beginning of a reply, scanned, held back until the rest comes
-	tail  tail       // what becomes of the rest of the present reply
+	s      *session // whose it is; of a shared one, whose answer is being dealt with
+	share  *sharing // nil when it is one client's own
+	site   *site
+	fd     int
+	tls    *secure // nil: it is spoken to in the clear
+	view   *sentinel.View
+	rep    resp.Reply // where the present reply ends
+	in     []byte     // the beginning of a reply, scanned, held back until the rest comes
+	unsent []byte     // sealed, and not taken by the socket
+	tail   tail       // what becomes of the rest of the present reply
 
 	full       bool // the socket did not take all there was
 	throttled  bool // it has not been read to its end since its client did not keep up
@@ -70,21 +72,21 @@ func (l *loop) flush(s *session) {
 		return
 	}
 	b := p.unsent()
-	if len(b) == 0 {
+	if len(b) == 0 && len(u.unsent) == 0 {
 		return
 	}
 	if s.site.m.tracker.View() != u.view {
 		u.superseded = true // the letter that says so is on its way
 		return
 	}
-	n, errno := rawWrite(u.fd, b)
+	n, errno := l.writeTo(u, b)
 	if errno != 0 && errno != syscall.EAGAIN {
 		l.lost(u, errno.Error())
 		return
 	}
 	p.written(n)
 	s.sentAt = l.now
-	u.full = n < len(b)
+	u.full = n < len(b) || len(u.unsent) > 0
 	if p.q[len(p.q)-1].flag&flagLarge != 0 {
 		p.release()
 	} else if p.kept() > l.p.replayBytes {
@@ -134,7 +136,7 @@ func (l *loop) readUpstream(u *upstream) {
 			return
 		}
 		start := copy(l.buf, u.in)
-		n, errno := rawRead(u.fd, l.buf[start:])
+		n, full, errno := l.readFrom(u.fd, u.tls, l.buf[start:])
 		switch {
 		case errno == syscall.EAGAIN:
 			u.more, u.throttled = false, false
@@ -149,8 +151,7 @@ func (l *loop) readUpstream(u *upstream) {
 		if u.in = u.in[:0]; u.share == nil {
 			u.in = l.spare.put(u.in)
 		}
-		short := start+n < len(l.buf)
-		if short && !u.ending {
+		if !full && !u.ending {
 			u.more, u.throttled = false, false
 		}
 		switch {
@@ -161,7 +162,7 @@ func (l *loop) readUpstream(u *upstream) {
 		default:
 			l.replies(u, l.buf[:start+n], start)
 		}
-		if !short {
+		if full {
 			l.readOn(u)
 			return
 		}
@@ -256,4 +257,12 @@ func (l *loop) begin(u *upstream, part []byte) tail {
 	}
 	u.s.keepApart(pinLarge)
 	return tailPaired
+}
+
+// endWrites tells the node that no more will come.
+func (u *upstream) endWrites() {
+	if u.tls != nil && len(u.unsent) == 0 {
+		u.tls.farewell(u.fd)
+	}
+	shutdownWrite(u.fd)
 }

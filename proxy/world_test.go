@@ -70,6 +70,10 @@ func watch(t testing.TB, sentinels []string, changes ...func(*config.Config)) *w
 	cfg.Drain.Timeout = config.Duration(2 * time.Second)
 	lc := config.DefaultListener()
 	lc.Address, lc.Master, lc.Mode = "127.0.0.1:0", masterName, mode
+	if secured {
+		lc.TLS = serverTLS()
+		cfg.Redis.TLS, cfg.Sentinel.TLS = towards(t), towards(t)
+	}
 	cfg.Listeners = []config.Listener{lc}
 	for _, change := range changes {
 		change(&cfg)
@@ -88,7 +92,7 @@ func (w *world) run(cfg *config.Config) {
 	if _, fuzz := t.(*testing.F); testing.Verbose() && !fuzz {
 		log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.DebugLevel)
 	}
-	group := sentinel.New(cfg.Sentinel, cfg.Failover, cfg.Masters(), log)
+	group := sentinel.New(cfg.Sentinel, cfg.Failover, cfg.Masters(), cfg.Redis.TLS, log)
 	w.tracker = group.Tracker(masterName)
 	p, err := New(cfg, group, log)
 	if err != nil {
@@ -118,10 +122,18 @@ func (w *world) run(cfg *config.Config) {
 		}
 		w.nothingLeft(before, descriptors)
 	})
-	eventually(t, "the listener to be bound", func() bool {
-		st := p.Stats().Listeners[0]
-		w.addr = st.Address
-		return st.Bound
+	eventually(t, "the listeners to be bound", func() bool {
+		for i, st := range p.Stats().Listeners {
+			switch {
+			case !st.Bound && st.Error == "":
+				return false
+			case st.Bound && cfg.Listeners[i].TLS.On():
+				fronts.Store(st.Address, true)
+				t.Cleanup(func() { fronts.Delete(st.Address) })
+			}
+		}
+		w.addr = p.Stats().Listeners[0].Address
+		return true
 	})
 }
 

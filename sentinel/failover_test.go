@@ -41,9 +41,9 @@ func follow(t *testing.T, s config.Sentinel, f config.Failover, login config.Log
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t))
 	masters := map[string]config.Login{"mymaster": login}
-	fl := &followed{T: t, group: New(s, f, masters, log)}
+	fl := &followed{T: t, group: New(s, f, masters, config.ClientTLS{}, log)}
 	if o != nil {
-		fl.group = newGroup(s, f, masters, log, *o)
+		fl.group = newGroup(s, f, masters, config.ClientTLS{}, log, *o)
 	}
 	fl.tracker = fl.group.Tracker("mymaster")
 	fl.views = []*View{fl.tracker.View()}

@@ -45,13 +45,15 @@ type Group struct {
 }
 
 // New makes a Group. masters are the names to follow and how to log in to their
-// nodes; an empty login is none. Nothing happens before Run.
-func New(s config.Sentinel, f config.Failover, masters map[string]config.Login, log zerolog.Logger) *Group {
-	return newGroup(s, f, masters, log, outside{dial: (&net.Dialer{KeepAlive: -1}).DialContext})
+// nodes, an empty login is none; nodes is how those are spoken to. Nothing happens
+// before Run.
+func New(s config.Sentinel, f config.Failover, masters map[string]config.Login, nodes config.ClientTLS, log zerolog.Logger) *Group {
+	return newGroup(s, f, masters, nodes, log, outside{dial: (&net.Dialer{KeepAlive: -1}).DialContext})
 }
 
-func newGroup(s config.Sentinel, f config.Failover, masters map[string]config.Login, log zerolog.Logger, o outside) *Group {
+func newGroup(s config.Sentinel, f config.Failover, masters map[string]config.Login, nodes config.ClientTLS, log zerolog.Logger, o outside) *Group {
 	redis.SetLogger(library{log})
+	o.tls = s.TLS
 	g := &Group{
 		conf: s, log: log, outside: o,
 		book:      newBook(s.AddressMap, systemLookup),
@@ -65,7 +67,7 @@ func newGroup(s config.Sentinel, f config.Failover, masters map[string]config.Lo
 		pollInterval: time.Duration(s.PollInterval), timeout: time.Duration(s.Timeout),
 	}
 	for name, login := range masters {
-		p := prober{outside: o, login: login, timeout: r.timeout}
+		p := prober{outside: outside{o.dial, nodes}, login: login, timeout: r.timeout}
 		g.trackers[name] = newTracker(name, r, p.ask, p.demote, g.pollNow, log)
 		g.trackers[name].prober = p
 	}

@@ -2,7 +2,9 @@ package sentinel
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -20,6 +22,7 @@ import (
 // outside is the world that a Group talks to, so that tests can put it elsewhere.
 type outside struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	tls  config.ClientTLS
 }
 
 // A kernel repeats a SYN that was lost only after a second (RFC 6298, section 2),
@@ -78,6 +81,20 @@ func (o outside) attempt(ctx context.Context, addr string, first chan<- dialled)
 	}
 }
 
+// secure speaks TLS over conn, if that is wanted here; it closes conn if it cannot.
+func (o outside) secure(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+	conf := o.tls.For(addr)
+	if conf == nil {
+		return conn, nil
+	}
+	secured := tls.Client(conn, conf)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	return secured, nil
+}
+
 // errSpent is go-redis' answer when its one connection has ended.
 var errSpent = errors.New("connection lost")
 
@@ -98,6 +115,9 @@ func connect(ctx context.Context, o outside, addr string, login config.Login, ti
 	dctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := o.reach(dctx, addr)
+	if err == nil {
+		conn, err = o.secure(dctx, conn, addr)
+	}
 	if err != nil {
 		return nil, bare(err)
 	}

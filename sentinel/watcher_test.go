@@ -297,7 +297,7 @@ func TestRunEnds(t *testing.T) {
 	s := newStage(t, 3)
 	conf, fo := quick(s, 3)
 	conf.Timeout = config.Duration(time.Minute)
-	g := New(conf, fo, map[string]config.Login{"mymaster": {}, "other": {}}, zerolog.Nop())
+	g := New(conf, fo, map[string]config.Login{"mymaster": {}, "other": {}}, config.ClientTLS{}, zerolog.Nop())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -49,7 +49,7 @@ func serve(ctx context.Context, args []string, out streams) int {
 	if warning := descriptors(cfg.Limits); warning != "" {
 		log.Warn().Msg(warning)
 	}
-	group := sentinel.New(cfg.Sentinel, cfg.Failover, cfg.Masters(), log)
+	group := sentinel.New(cfg.Sentinel, cfg.Failover, cfg.Masters(), cfg.Redis.TLS, log)
 	p, err := proxy.New(cfg, group, log)
 	if err != nil {
 		log.Error().Err(err).Msg("cannot serve")

@@ -37,7 +37,7 @@ func (n *Node) Do(ctx context.Context, args ...any) (any, error) {
 	}
 	// Closing at cancellation ends a read that hangs on a frozen node.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	reply, err := ask(conn, n.password, args)
+	reply, err := ask(toServer(conn), n.password, args)
 	var refused ReplyError
 	if err != nil && !errors.As(err, &refused) {
 		err = fmt.Errorf("%s: %v: %w", n.Name, args[0], errors.Join(err, ctx.Err()))

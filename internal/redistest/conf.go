@@ -15,9 +15,8 @@ import (
 // every node rewrite its configuration after a failover: so a restarted old
 // master comes back as what it was told to be last, as it does in production.
 func (o Options) dataConf(n *Node, master string) string {
-	host, port, _ := net.SplitHostPort(n.Addr)
 	var b strings.Builder
-	fmt.Fprintf(&b, "bind %s\nport %s\ndir %s\n", host, port, n.dir)
+	fmt.Fprintf(&b, "%sdir %s\n", listenConf(n), n.dir)
 	b.WriteString("protected-mode no\nappendonly no\nsave \"\"\n")
 	// With a diskless transfer the stream begins only at the first ACK, up to a
 	// second later.
@@ -35,9 +34,8 @@ func (o Options) dataConf(n *Node, master string) string {
 // written down, as Sentinel itself would have done, it need not wait for the
 // master's INFO, which it asks for every 10 s, to find them.
 func (o Options) sentinelConf(n *Node, id, master string, replicas []*Node) string {
-	host, port, _ := net.SplitHostPort(n.Addr)
 	var b strings.Builder
-	fmt.Fprintf(&b, "bind %s\nport %s\ndir %s\nprotected-mode no\n", host, port, n.dir)
+	fmt.Fprintf(&b, "%sdir %s\nprotected-mode no\n", listenConf(n), n.dir)
 	if o.SentinelPassword != "" {
 		fmt.Fprintf(&b, "requirepass %q\nsentinel sentinel-pass %q\n", o.SentinelPassword, o.SentinelPassword)
 	}

@@ -13,8 +13,9 @@ type Conn struct {
 	*redcon.Writer
 	script *Script
 	number int
-	net    net.Conn
-	proto  int // 2 or 3
+	socket net.Conn
+	net    net.Conn // the same, or TLS over it
+	proto  int      // 2 or 3
 
 	sending sync.Mutex // one sender at a time: the handler's Flush, or Publish
 	once    sync.Once
@@ -27,7 +28,7 @@ type Conn struct {
 }
 
 func newConn(s *Script, number int, nc net.Conn) *Conn {
-	c := &Conn{script: s, number: number, net: nc, proto: 2, done: make(chan struct{}),
+	c := &Conn{script: s, number: number, socket: nc, net: ofServer(nc), proto: 2, done: make(chan struct{}),
 		channels: make(map[string]bool), patterns: make(map[string]bool)}
 	c.Writer = redcon.NewWriter(sender{c})
 	return c
@@ -82,13 +83,13 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 func (c *Conn) Cut() {
 	c.once.Do(func() {
 		close(c.done)
-		c.net.Close()
+		c.socket.Close()
 	})
 }
 
 // Reset closes the connection with a TCP reset, as a host that lost its state.
 func (c *Conn) Reset() {
-	if tcp, ok := c.net.(*net.TCPConn); ok {
+	if tcp, ok := c.socket.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // else it is an ordinary end
 	}
 	c.Cut()

@@ -35,7 +35,7 @@ func startFront(ctx context.Context, c *redistest.Cluster, cfg Config) (*front, 
 	l.Address, l.Master, l.Mode = "127.0.0.1:0", c.Name(), cfg.Mode
 	full.Listeners = []config.Listener{l}
 	log := zerolog.New(zerolog.SyncWriter(cfg.Out)).Level(zerolog.ErrorLevel)
-	group := sentinel.New(full.Sentinel, full.Failover, full.Masters(), log)
+	group := sentinel.New(full.Sentinel, full.Failover, full.Masters(), full.Redis.TLS, log)
 	p, err := proxy.New(&full, group, log)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"holdfast/config"
+)
+
+// shaking is the TLS handshakes of one listener: each on a goroutine of its own,
+// since it waits for its client and calculates for a millisecond, and a loop does
+// neither. There are no more of them than limits.max_clients.
+type shaking struct {
+	cfg   *tls.Config
+	under sync.WaitGroup
+	limit time.Duration // for one
+
+	mu     sync.Mutex // guards what follows
+	failed TLS
+	said   time.Time // when a failure was last logged
+}
+
+// shakeTime is how long a handshake may take.
+const shakeTime = 10 * time.Second
+
+// newShaking fails if the listener's files cannot be used.
+func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
+	if !files.On() {
+		return nil, nil
+	}
+	first, err := files.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	authorities, err := files.ClientCAs()
+	if err != nil {
+		return nil, err
+	}
+	cert := &certificate{files: files, log: log, pair: first, changed: files.Changed(), looked: time.Now()}
+	cfg := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.now(), nil },
+		// Whole records from the first: a reply is wanted in one piece.
+		DynamicRecordSizingDisabled: true,
+	}
+	if authorities != nil {
+		cfg.ClientCAs, cfg.ClientAuth = authorities, tls.RequireAndVerifyClientCert
+	}
+	return &shaking{cfg: cfg, limit: shakeTime}, nil
+}
+
+// begin shakes hands with a client and gives it to a loop, within shakeTime and
+// not beyond ctx.
+func (k *shaking) begin(ctx context.Context, on *listener, fd int) {
+	k.under.Go(func() {
+		t, fd, err := k.shake(ctx, fd)
+		if err == nil {
+			on.hand(fd, t)
+			return
+		}
+		on.p.clients.Add(-1)
+		if ctx.Err() == nil {
+			k.fail(on, err)
+		}
+	})
+}
+
+// shake owns fd: it gives back another for the same connection, or closes both.
+func (k *shaking) shake(ctx context.Context, fd int) (*secure, int, error) {
+	f := os.NewFile(uintptr(fd), "client")
+	nc, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return nil, -1, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.limit)
+	defer cancel()
+	t := &secure{wire: wire{Conn: nc}}
+	t.conn = tls.Server(&t.wire, k.cfg)
+	if err := t.conn.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, -1, err
+	}
+	defer nc.Close()
+	t.detach()
+	fd, err = dupConn(nc)
+	return t, fd, err
+}
+
+// fail counts a handshake that came to nothing and logs why, seldom: anybody who
+// reaches the port can make it fail.
+func (k *shaking) fail(on *listener, why error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failed.Failed++
+	k.failed.Last = why.Error()
+	if time.Since(k.said) < repeatTrouble {
+		return
+	}
+	k.said = time.Now()
+	on.p.log.Warn().Str("address", on.cfg.Address).Str("why", k.failed.Last).Uint64("failed_so_far", k.failed.Failed).
+		Msg("a client's TLS handshake has failed")
+}
+
+func (k *shaking) stats() *TLS {
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	st := k.failed
+	return &st
+}
+
+// wait returns when no handshake is under way.
+func (k *shaking) wait() {
+	if k != nil {
+		k.under.Wait()
+	}
+}
+
+// certificate is what clients are shown: it follows its files, since certificates
+// are renewed more often than proxies are restarted.
+type certificate struct {
+	files config.ServerTLS
+	log   zerolog.Logger
+
+	mu      sync.Mutex // guards what follows
+	pair    *tls.Certificate
+	changed time.Time // when the files last did
+	looked  time.Time
+}
+
+// lookEach is how often the files are looked at, while clients come.
+const lookEach = time.Second
+
+// now is the certificate to be shown. Files that cannot be used, because only one
+// of them is new yet, leave the one before in force.
+func (c *certificate) now() *tls.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.looked) < lookEach {
+		return c.pair
+	}
+	c.looked = time.Now()
+	changed := c.files.Changed()
+	if changed.Equal(c.changed) {
+		return c.pair
+	}
+	pair, err := c.files.Certificate()
+	if err != nil {
+		c.log.Error().Str("why", err.Error()).Msg("the TLS certificate has changed and cannot be used; the one before stays in force")
+		return c.pair
+	}
+	c.pair, c.changed = pair, changed
+	c.log.Info().Str("file", c.files.CertFile).Msg("the TLS certificate has changed and is in force")
+	return c.pair
+}
