@@ -80,11 +80,25 @@ func (l *loop) tend(u *upstream) {
 	}
 	sh.listed = false
 	l.flushShared(u)
+	l.halt(u)
 	if u.superseded && sh.owners.empty() && sh.members > 0 {
 		l.everyMember(u, l.leave)
 	}
 	if sh.members == 0 && (u.superseded || sh.owners.empty() && len(sh.rest) == 0) {
 		l.retire(u)
+	}
+}
+
+// halt has the client wait of whose command a part is written when the View ends,
+// and to whom nothing is due before it: only if the same process serves again will
+// there be an answer.
+func (l *loop) halt(u *upstream) {
+	if !u.superseded || len(u.share.writers) == 0 {
+		return
+	}
+	w := u.share.writers[0] // no other's is begun
+	if w.valid(u) && len(w.s.pend.begunRest()) > 0 && !w.s.pend.sentWhole() {
+		l.startWaiting(w.s)
 	}
 }
 
