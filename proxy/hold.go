@@ -102,12 +102,23 @@ func (l *loop) tick() {
 			continue
 		}
 		if s.phase == phaseWaiting {
-			l.pursue(s)
+			l.pursueOrRest(s)
 		}
 		if !s.waitingSince.IsZero() && (l.now.Sub(s.waitingSince) >= l.p.maxWait || l.heldBytes > l.p.holdBytes) {
 			l.expire(s)
 		}
 	}
+}
+
+// pursueOrRest goes on looking for an upstream, unless what the session wanted it
+// for has waited too long.
+func (l *loop) pursueOrRest(s *session) {
+	if !s.waitingSince.IsZero() || s.on.tunnel || s.vec.listens() {
+		l.pursue(s)
+		return
+	}
+	s.phase = phaseIdle
+	s.unpin()
 }
 
 // waits tells whether the session waits for an upstream, or for the one it has to
