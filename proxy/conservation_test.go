@@ -95,6 +95,9 @@ func (w *world) ended() {
 		if err := l.books().balance(); err != nil {
 			w.t.Errorf("after the end, loop %d: %v", i, err)
 		}
+		if l.preparing != 0 {
+			w.t.Errorf("after the end, loop %d still prepares %d upstreams", i, l.preparing)
+		}
 		if l.heldBytes != 0 {
 			w.t.Errorf("after the end, loop %d still counts %d held bytes", i, l.heldBytes)
 		}
