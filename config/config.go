@@ -77,7 +77,7 @@ type Listener struct {
 // Hold bounds the waiting for a master.
 type Hold struct {
 	MaxWait  Duration `yaml:"max_wait"`  // per command; 0: answer at once
-	MaxBytes Size     `yaml:"max_bytes"` // unsent commands of all waiting clients together
+	MaxBytes Size     `yaml:"max_bytes"` // unsent commands of all waiting clients together; unread replies of all, too
 }
 
 // Release is when a new master may be used.

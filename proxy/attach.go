@@ -221,7 +221,10 @@ func (l *loop) attach(o order, res prepared) {
 	if s.up == u {
 		l.flush(s)
 	}
-	if s.phase != phaseClosed {
+	if s.up == u && len(s.in) == 0 && !s.more {
+		l.part(s) // what it was for has waited too long
+	}
+	if s.up == u {
 		u.more = true
 		l.again(s)
 	}

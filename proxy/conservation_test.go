@@ -10,6 +10,7 @@ type books struct {
 	accepted, answered, refused, cut, unexpected uint64
 	inFlight                                     int // by the queues of its sessions
 	sessions, upstreams, waiting                 int // by its descriptors
+	unread                                       int // bytes kept for clients, by their buffers
 }
 
 func (b books) balance() error {
@@ -45,6 +46,7 @@ func (l *loop) books() (b books) {
 			continue
 		}
 		b.sessions++
+		b.unread += len(s.out)
 		if !s.waitingSince.IsZero() {
 			b.waiting++
 		}
@@ -69,6 +71,9 @@ func (w *world) conserved() {
 			if b.sessions != l.sessions {
 				w.t.Errorf("loop %d counts %d sessions and has %d", i, l.sessions, b.sessions)
 			}
+			if b.unread != l.unread {
+				w.t.Errorf("loop %d counts %d unread bytes and has %d", i, l.unread, b.unread)
+			}
 			sessions += b.sessions
 			waiting += b.waiting
 		})
@@ -90,8 +95,14 @@ func (w *world) ended() {
 		if err := l.books().balance(); err != nil {
 			w.t.Errorf("after the end, loop %d: %v", i, err)
 		}
+		if l.preparing != 0 {
+			w.t.Errorf("after the end, loop %d still prepares %d upstreams", i, l.preparing)
+		}
 		if l.heldBytes != 0 {
 			w.t.Errorf("after the end, loop %d still counts %d held bytes", i, l.heldBytes)
+		}
+		if l.unread != 0 {
+			w.t.Errorf("after the end, loop %d still counts %d unread bytes", i, l.unread)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (l *loop) tick() {
 			l.finish(s, cutDrain)
 			continue
 		}
-		if s == nil || s.phase != phaseWaiting && s.phase != phasePreparing {
+		if s == nil || !s.waits() {
 			continue
 		}
 		l.arm()
@@ -102,12 +102,29 @@ func (l *loop) tick() {
 			continue
 		}
 		if s.phase == phaseWaiting {
-			l.pursue(s)
+			l.pursueOrRest(s)
 		}
 		if !s.waitingSince.IsZero() && (l.now.Sub(s.waitingSince) >= l.p.maxWait || l.heldBytes > l.p.holdBytes) {
 			l.expire(s)
 		}
 	}
+}
+
+// pursueOrRest goes on looking for an upstream, unless what the session wanted it
+// for has waited too long.
+func (l *loop) pursueOrRest(s *session) {
+	if !s.waitingSince.IsZero() || s.on.tunnel || s.vec.listens() {
+		l.pursue(s)
+		return
+	}
+	s.phase = phaseIdle
+	s.unpin()
+}
+
+// waits tells whether the session waits for an upstream, or for the one it has to
+// be written to again.
+func (s *session) waits() bool {
+	return s.phase == phaseWaiting || s.phase == phasePreparing || s.phase == phaseAttached && !s.waitingSince.IsZero()
 }
 
 // expire answers all that a session has waiting. What it sends from now on
@@ -116,6 +133,13 @@ func (l *loop) expire(s *session) {
 	if s.on.tunnel {
 		l.close(s, cutTunnel)
 		return
+	}
+	if s.phase == phaseAttached {
+		// A part of its command is written. The rest never will be, so that it is
+		// certain not to be executed.
+		if l.leave(s); !s.waits() {
+			return
+		}
 	}
 	if s.phase == phasePreparing && s.vec != nil && s.vec.multi != nil {
 		s.phase = phaseWaiting // what is being prepared has the transaction as it was
@@ -175,6 +199,9 @@ func (l *loop) tellSessions(site *site, v *sentinel.View, listens bool) {
 		case s.up != nil && s.up.view != v:
 			l.supersede(s, s.up, v)
 		case s.up != nil && s.up.share != nil:
+			if !s.waitingSince.IsZero() {
+				l.waited(s)
+			}
 			l.again(s) // it is not superseded any more
 		case s.phase == phaseWaiting:
 			l.pursue(s)

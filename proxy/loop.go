@@ -47,6 +47,7 @@ type loop struct {
 	taken          int    // accepted swiftly by the session that is being read, bytes not yet kept
 
 	heldBytes int // kept for sessions that wait
+	unread    int // kept in the out of all sessions
 	preparing int // prepare goroutines under way
 	sessions  int
 	draining  bool
@@ -141,6 +142,7 @@ func (l *loop) run() {
 		l.goOn()
 		if l.armed && !l.now.Before(l.due) {
 			l.tick()
+			l.relieve()
 		}
 		for len(l.dirty) > 0 {
 			u := l.dirty[len(l.dirty)-1]
@@ -158,6 +160,7 @@ func (l *loop) takeIn(events []event) {
 		for i := range events {
 			if fd := int(events[i].Fd); (fd != l.bell && l.slots[fd].u != nil) == upstreams {
 				l.dispatch(fd, uint32(events[i].Pad), events[i].Events)
+				l.relieve()
 			}
 		}
 	}
@@ -171,6 +174,7 @@ func (l *loop) goOn() {
 		for _, s := range batch {
 			s.listed = false
 			l.resume(s)
+			l.relieve()
 		}
 		if l.ready == nil {
 			l.ready = batch[:0]
@@ -182,6 +186,7 @@ func (l *loop) goOn() {
 		for _, u := range late {
 			if u.share != nil && l.slots[u.fd].u == u {
 				l.readUpstream(u)
+				l.relieve()
 			}
 		}
 	}

@@ -308,6 +308,14 @@ func (l *loop) part(s *session) {
 	}
 }
 
+// unpin lets a session with nothing outstanding and no upstream travel with others
+// again, if nothing is left of why it was to have one of its own.
+func (s *session) unpin() {
+	if s.on.shared && !s.forGood && s.plain() {
+		s.pin = pinNone
+	}
+}
+
 // plain tells whether the connection is nothing but a user, a database, a
 // protocol and a name.
 func (s *session) plain() bool {

@@ -317,3 +317,39 @@ func TestWithoutATableSessionsStayApart(t *testing.T) {
 		t.Errorf("pins: %v", pins)
 	}
 }
+
+// TestPinThatWaitedTooLong: what a session was to have an upstream of its own for
+// has been refused. The upstream is there for others when it comes.
+func TestPinThatWaitedTooLong(t *testing.T) {
+	onlyShared(t)
+	w, a, _ := twoNodes(t, func(cfg *config.Config) { cfg.Hold.MaxWait = config.Duration(100e6) })
+	stays, c := w.dial(), w.dial()
+	stays.want(ok, "SET", "k", "v")
+	c.want(ok, "SELECT", "3") // is what is replayed
+	noSpares := func() { w.onLoop(w.p.loops[0], func(l *loop) { l.thin(l.sites[0], true) }) }
+	noSpares()
+	slow := w.shut(a, "SELECT", redistest.OK)
+	c.wantPrefix("-MASTERDOWN ", "MULTI")
+	slow.open()
+	eventually(t, "a spare", func() bool { return w.spares() == 1 })
+	if n := w.own(); n != 0 {
+		t.Errorf("%d sessions have an upstream of their own", n)
+	}
+	opened := w.counters().UpstreamsOpened
+	c.want(ok, "MULTI")
+	c.want(ok, "DISCARD")
+	if got := w.counters().UpstreamsOpened; got != opened {
+		t.Errorf("%d upstreams were opened for what the spare could do", got-opened)
+	}
+
+	noSpares()
+	a.Handle("SELECT", redistest.Error("LOADING Redis is loading the dataset in memory"))
+	c.wantPrefix("-MASTERDOWN ", "MULTI")
+	eventually(t, "nobody to wait for an upstream of his own", func() bool { return w.own() == 0 })
+	a.Handle("SELECT", redistest.OK)
+	w.serving(a.Addr())
+	c.want(bulk("v"), "GET", "k")
+	if n := w.spares(); n != 0 {
+		t.Errorf("%d upstreams were opened for nobody", n)
+	}
+}

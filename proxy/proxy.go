@@ -39,6 +39,7 @@ type Proxy struct {
 	timeout      time.Duration // for one dial
 	drainTime    time.Duration
 	holdBytes    int // per loop
+	unreadBytes  int // per loop: kept for clients that do not read
 	clientBuffer int
 	replayBytes  int
 	maxClients   int64
@@ -100,6 +101,7 @@ func New(cfg *config.Config, group *sentinel.Group, log zerolog.Logger) (*Proxy,
 	}
 	loops := loopCount(cfg.Limits.Loops)
 	p.holdBytes = int(cfg.Hold.MaxBytes) / loops
+	p.unreadBytes = max(p.holdBytes, p.mostUnread())
 	for range loops {
 		l, err := newLoop(p)
 		if err != nil {

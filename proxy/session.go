@@ -122,6 +122,7 @@ func (l *loop) close(s *session, why cut) {
 	if s.tls != nil && len(s.out) == 0 {
 		s.tls.farewell(s.fd)
 	}
+	l.unread -= len(s.out)
 	s.in, s.out, s.tls = l.spare.put(s.in), l.spare.put(s.out), nil
 	l.drop(s.fd)
 	l.sessions--
@@ -163,7 +164,7 @@ func (l *loop) clientEvent(s *session, ev uint32) {
 // nothing but not reading it: what it sent stands in its socket.
 func (l *loop) readable(s *session) bool {
 	switch {
-	case s.closing || s.eof || s.stalled || len(s.out) > slowFactor*l.p.clientBuffer+2*readBuffer:
+	case s.closing || s.eof || s.stalled || len(s.out) > l.p.mostUnread():
 		return false
 	case s.shedding:
 		return true
@@ -174,7 +175,7 @@ func (l *loop) readable(s *session) bool {
 		case s.pend == nil:
 			return true
 		case s.up.share != nil:
-			return s.pend.len() < sharedInFlight && len(s.out) <= l.p.clientBuffer
+			return s.pend.len() < sharedInFlight && !l.behind(s)
 		}
 		return s.pend.len() < maxInFlight
 	case s.phase == phaseIdle && s.on.shared && s.authed:
@@ -330,6 +331,7 @@ func (l *loop) send(s *session, p []byte) bool {
 	}
 	if len(p) > 0 {
 		s.out = l.spare.join(s.out, p)
+		l.unread += len(p)
 	}
 	return true
 }
@@ -342,6 +344,7 @@ func (l *loop) flushClient(s *session) bool {
 		return false
 	}
 	s.site.count.add(statBytesOut, n)
+	l.unread -= n
 	if n < len(s.out) {
 		s.out = s.out[:copy(s.out, s.out[n:])]
 		return true

@@ -44,10 +44,9 @@ func (l *loop) leave(s *session) {
 		return
 	}
 	l.detach(s)
-	switch {
-	case s.pend == nil && s.on.shared && !s.forGood && s.plain():
-		s.pin = pinNone
-	case s.shares() && s.run > 0:
+	if s.pend == nil {
+		s.unpin()
+	} else if s.shares() && s.run > 0 {
 		s.pin = s.runWhy
 		s.site.count.pins[s.pin].Add(1)
 	}

@@ -38,11 +38,6 @@ const (
 	// sharedInFlight bounds what one client may have outstanding where others
 	// wait behind it, in commands.
 	sharedInFlight = 1024
-	// slowFactor times limits.client_buffer may be kept for a client that goes on
-	// sending and does not read, until everything is answered and it can be given
-	// an upstream of its own. Not to read it would be a deadlock with a client
-	// that sends a whole pipeline before it reads a reply.
-	slowFactor = 16
 )
 
 func (sh *sharing) stalled(now time.Time) bool {
@@ -85,11 +80,25 @@ func (l *loop) tend(u *upstream) {
 	}
 	sh.listed = false
 	l.flushShared(u)
+	l.halt(u)
 	if u.superseded && sh.owners.empty() && sh.members > 0 {
 		l.everyMember(u, l.leave)
 	}
 	if sh.members == 0 && (u.superseded || sh.owners.empty() && len(sh.rest) == 0) {
 		l.retire(u)
+	}
+}
+
+// halt has the client wait of whose command a part is written when the View ends,
+// and to whom nothing is due before it: only if the same process serves again will
+// there be an answer.
+func (l *loop) halt(u *upstream) {
+	if !u.superseded || len(u.share.writers) == 0 {
+		return
+	}
+	w := u.share.writers[0] // no other's is begun
+	if w.valid(u) && len(w.s.pend.begunRest()) > 0 && !w.s.pend.sentWhole() {
+		l.startWaiting(w.s)
 	}
 }
 
@@ -332,34 +341,6 @@ func (l *loop) sharedRest(u *upstream, part []byte) {
 	if u.tail == tailPaired && s.up == u && l.send(s, part) {
 		l.heed(u, s)
 	}
-}
-
-// heed notes a client that does not keep up. It is cut, as by Redis'
-// client-output-buffer-limit, only when what is kept for it so that strangers
-// need not wait behind it has passed the bound of everything that waits.
-func (l *loop) heed(u *upstream, s *session) {
-	switch {
-	case len(s.out) <= l.p.clientBuffer:
-	case len(s.out) > l.p.holdBytes && u.share.owners.other(s):
-		l.close(s, cutSlow)
-	default:
-		u.share.slow = s
-		s.keepApart(pinLarge)
-	}
-}
-
-// heldBack tells whether an upstream is not to be read: its client does not keep
-// up with what it has been sent, and the pressure is to reach Redis as it would
-// on a direct connection. Not while strangers wait behind that client.
-func (l *loop) heldBack(u *upstream) bool {
-	if u.share == nil {
-		return len(u.s.out) > l.p.clientBuffer
-	}
-	s := u.share.slow
-	if s != nil && (s.up != u || len(s.out) <= l.p.clientBuffer) {
-		u.share.slow, s = nil, nil
-	}
-	return s != nil && !u.share.owners.other(s) && (!s.more || len(s.out) > slowFactor*l.p.clientBuffer)
 }
 
 // stray ends an upstream that answered what nobody asked: nothing it says can be

@@ -151,6 +151,74 @@ func TestAFullUpstreamThatServesAgain(t *testing.T) {
 	w.eachOnce(a, all, value)
 }
 
+// halves is how many clients have a command of which a part has been written.
+func (w *world) halves() (n int) {
+	w.t.Helper()
+	w.onLoop(w.p.loops[0], func(l *loop) {
+		for _, slot := range l.slots {
+			if s := slot.s; s != nil && s.pend != nil && len(s.pend.begunRest()) > 0 {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// TestHalfACommandWaitsNoLongerThanOthers: of a command a part is written when the
+// View ends, and no other comes. It is not executed, whatever comes then: answers
+// from the old master to what was written whole, or the old one again, or another.
+func TestHalfACommandWaitsNoLongerThanOthers(t *testing.T) {
+	onlyShared(t)
+	for _, end := range []string{"answered", "aborted", "promoted"} {
+		t.Run(end, func(t *testing.T) {
+			w, a, b := twoNodes(t, longFence, func(cfg *config.Config) { cfg.Hold.MaxWait = config.Duration(time.Second) })
+			slow := w.shut(a, "GET", redistest.Raw(bulk("slow")))
+			b.Handle("GET", redistest.Raw(bulk("slow")))
+			waiting := w.stall(a, "GET", mostShared)
+			all, _ := w.crowd()
+			w.fence()
+			if n := w.halves(); n != 1 {
+				t.Fatalf("%d commands are written in part", n)
+			}
+			eventually(t, "all that are not written whole to be answered", func() bool {
+				return w.halves() == 0 && w.p.Stats().Masters[0].Waiting == 0
+			})
+			switch end {
+			case "aborted":
+				w.abort()
+			case "promoted":
+				w.move(b.Addr())
+			}
+			slow.open()
+			for _, c := range waiting {
+				c.expect(bulk("slow"))
+			}
+			refused := map[string]bool{}
+			for i, c := range all {
+				switch got := c.read(); {
+				case strings.HasPrefix(got, "-MASTERDOWN "):
+					refused[fmt.Sprint("k", i)] = true
+				case got == ok, end != "answered" && strings.HasPrefix(got, "-UNCERTAIN "):
+				default:
+					t.Errorf("client %d: %q", i, cropped(got))
+				}
+			}
+			if end == "answered" {
+				eventually(t, "its connection to end", func() bool { return w.p.Stats().Upstreams == 0 })
+				w.abort()
+			}
+			for _, c := range all {
+				c.want(pong, "PING")
+			}
+			for key := range a.Data() {
+				if refused[key] {
+					t.Errorf("%s is set, and its client was told that it is not", key)
+				}
+			}
+		})
+	}
+}
+
 // TestAFullUpstreamIsWrittenOnceItIsRead is the same without a change of View.
 func TestAFullUpstreamIsWrittenOnceItIsRead(t *testing.T) {
 	onlyShared(t)

@@ -47,7 +47,7 @@ type cut int
 const (
 	cutNone      cut = iota // it ended as it should: QUIT, or its own end with nothing due
 	cutClient               // the client went away
-	cutSlow                 // it did not read, and Redis gave up on it
+	cutSlow                 // it did not read, and Redis gave up on it, or too much was kept here
 	cutHalfReply            // it had a part of a reply that can no longer be completed
 	cutState                // its connection's state cannot be carried over
 	cutLogin                // the new master refuses its login
