@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,8 @@ import (
 // knows of it, not what the proxy says.
 type conn struct {
 	*client
-	nc  *net.TCPConn
+	tcp *net.TCPConn
+	nc  net.Conn // the same, or TLS over it
 	in  []byte
 	rep resp.Reply
 
@@ -40,21 +42,38 @@ var (
 )
 
 func (c *client) dial() (*conn, error) {
-	nc, err := net.Dial("tcp", c.run.addr)
+	addr, safely := c.run.addr, c.run.front != nil && c.id%4 == 3
+	if safely {
+		addr = c.run.front.safe
+	}
+	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	c.run.came.Add(1)
-	return &conn{client: c, nc: nc.(*net.TCPConn), proto: 2, dropped: map[string]bool{}}, nil
+	k := &conn{client: c, tcp: nc.(*net.TCPConn), nc: nc, proto: 2, dropped: map[string]bool{}}
+	if safely {
+		k.nc = tls.Client(nc, c.run.front.trust)
+	}
+	return k, nil
 }
 
 // leave ends the connection; rudely, with a reset.
 func (k *conn) leave(rudely bool) {
 	if rudely {
-		_ = k.nc.SetLinger(0) // it may have ended already
+		_ = k.tcp.SetLinger(0) // it may have ended already
+		k.tcp.Close()
 	}
 	k.nc.Close()
 	k.run.gone.Add(1)
+}
+
+// closeWrite says that nothing more will come.
+func (k *conn) closeWrite() error {
+	if s, ok := k.nc.(*tls.Conn); ok {
+		_ = s.CloseWrite() // it may have ended already
+	}
+	return k.tcp.CloseWrite()
 }
 
 // historyKept is how many lines a client can tell when something did not fit.

@@ -2,14 +2,17 @@ package soak
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"holdfast/config"
+	"holdfast/internal/pki"
 	"holdfast/internal/redistest"
 	"holdfast/proxy"
 	"holdfast/sentinel"
@@ -19,6 +22,8 @@ import (
 // a panic, it tells more than a program of its own.
 type front struct {
 	addr  string
+	safe  string      // where TLS is spoken
+	trust *tls.Config // how
 	stats func() proxy.Stats
 	stop  func() // ends it, and waits until it has ended
 }
@@ -26,17 +31,25 @@ type front struct {
 // getReady bounds the time until it serves.
 const getReady = 15 * time.Second
 
-func startFront(ctx context.Context, c *redistest.Cluster, cfg Config) (*front, error) {
-	full := config.Default()
-	full.Sentinel.Addresses = c.SentinelAddrs()
-	full.Limits.Loops = cfg.Loops
-	full.Drain.Timeout = config.Duration(time.Second)
-	l := config.DefaultListener()
-	l.Address, l.Master, l.Mode = "127.0.0.1:0", c.Name(), cfg.Mode
-	full.Listeners = []config.Listener{l}
+func startFront(ctx context.Context, c *redistest.Cluster, cfg Config, authority *pki.Authority) (*front, error) {
+	towards := "tls: {}"
+	if cfg.TLS {
+		towards = fmt.Sprintf("tls: {enabled: true, ca_file: %s}", authority.File("ca.pem"))
+	}
+	to := fmt.Sprintf("address: 127.0.0.1:0, master: %s, mode: %s", c.Name(), cfg.Mode)
+	full, err := config.Parse(fmt.Appendf(nil, `
+sentinel: {addresses: [%s], %s}
+redis: {%s}
+listeners: [{%s}, {%s, tls: {cert_file: %s, key_file: %s}}]
+limits: {loops: %d}
+drain: {timeout: 1s}
+`, strings.Join(c.SentinelAddrs(), ", "), towards, towards, to, to, authority.File("server.pem"), authority.File("server.key"), cfg.Loops), nil)
+	if err != nil {
+		return nil, err
+	}
 	log := zerolog.New(zerolog.SyncWriter(cfg.Out)).Level(zerolog.ErrorLevel)
 	group := sentinel.New(full.Sentinel, full.Failover, full.Masters(), full.Redis.TLS, log)
-	p, err := proxy.New(&full, group, log)
+	p, err := proxy.New(full, group, log)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +58,7 @@ func startFront(ctx context.Context, c *redistest.Cluster, cfg Config) (*front, 
 	var watch, serve sync.WaitGroup
 	watch.Go(func() { group.Run(watching) })
 	serve.Go(func() { p.Run(serving) })
-	f := &front{stats: p.Stats, stop: func() {
+	f := &front{stats: p.Stats, trust: &tls.Config{RootCAs: authority.Pool(), ServerName: "localhost"}, stop: func() {
 		endServing()
 		serve.Wait()
 		endWatching()
@@ -65,15 +78,15 @@ func (f *front) await(ctx context.Context, tracker *sentinel.Tracker) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		l := f.stats().Listeners[0]
-		if l.Bound && tracker.View().Serving() {
-			f.addr = l.Address
+		l := f.stats().Listeners
+		if l[0].Bound && l[1].Bound && tracker.View().Serving() {
+			f.addr, f.safe = l[0].Address, l[1].Address
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("holdfast does not serve: bound %v, %s", l.Bound, tracker.View().Reason), ctx.Err())
+			return errors.Join(fmt.Errorf("holdfast does not serve: bound %v and %v, %s", l[0].Bound, l[1].Bound, tracker.View().Reason), ctx.Err())
 		}
 	}
 }

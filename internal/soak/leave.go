@@ -30,7 +30,7 @@ func (k *conn) end() error {
 		was := k.run.look()
 		turns := k.light()
 		k.transmitAll(turns)
-		_ = k.nc.CloseWrite()
+		_ = k.closeWrite()
 		return k.rest(turns, was)
 	case 4: // in the middle of a command
 		turns := append(k.pipeline(k.r.IntN(5)), k.set(k.size(200<<10)))

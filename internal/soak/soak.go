@@ -14,11 +14,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"holdfast/config"
+	"holdfast/internal/pki"
 	"holdfast/internal/redistest"
 	"holdfast/proxy"
 )
@@ -31,6 +33,7 @@ type Config struct {
 	Fault    time.Duration // between two faults; 0: none
 	Mode     config.Mode   // of holdfast's listener; "": shared
 	Loops    int           // of holdfast; 0: its own default
+	TLS      bool          // the nodes and Sentinels speak nothing else; a quarter of the clients does so always
 	Patience time.Duration // for one reply; 0: 45 s, more than holdfast may hold it
 	Line     time.Duration // between two lines of progress; 0: 10 s
 	Out      io.Writer     // progress, and what did not fit
@@ -82,6 +85,7 @@ func (r *Report) OK() bool { return len(r.Mismatches) == 0 }
 type run struct {
 	Config
 	addr  string
+	front *front // nil: it is no holdfast that the clients are judged by
 	stop  chan struct{}
 	ended sync.Once
 
@@ -102,6 +106,22 @@ func newRun(cfg Config, addr string) *run {
 // Run soaks holdfast, in this process, in front of a cluster of its own. An error
 // means that there is no report.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
+	dir, err := os.MkdirTemp("", "holdfast-soak-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	authority, err := pki.New(dir, "ca")
+	if err == nil {
+		err = authority.Issue("server")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cfg.TLS {
+		redistest.TLS = authority
+		defer func() { redistest.TLS = nil }()
+	}
 	c, err := redistest.Start(ctx, redistest.Options{Replicas: 2, Sentinels: 3})
 	if err != nil {
 		return nil, err
@@ -110,12 +130,13 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := introduceUsers(ctx, c); err != nil {
 		return nil, err
 	}
-	f, err := startFront(ctx, c, cfg.withDefaults())
+	f, err := startFront(ctx, c, cfg.withDefaults(), authority)
 	if err != nil {
 		return nil, err
 	}
 	defer f.stop()
 	r := newRun(cfg, f.addr)
+	r.front = f
 	rep := &Report{}
 	var faults sync.WaitGroup
 	faulty, calm := context.WithCancel(ctx)

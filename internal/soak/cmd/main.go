@@ -26,6 +26,7 @@ func main() {
 	flag.DurationVar(&cfg.Fault, "fault", 20*time.Second, "between two faults; 0: none")
 	flag.StringVar(&mode, "mode", "shared", "holdfast's listener mode: shared or dedicated")
 	flag.IntVar(&cfg.Loops, "loops", 0, "holdfast's loops; 0: its own choice")
+	flag.BoolVar(&cfg.TLS, "tls", false, "the nodes and Sentinels speak TLS and nothing else; a quarter of the clients does always")
 	flag.Parse()
 	if cfg.Mode = config.Mode(mode); flag.NArg() > 0 || cfg.Clients < 1 || cfg.Mode != config.Shared && cfg.Mode != config.Dedicated {
 		flag.Usage()
