@@ -57,7 +57,7 @@ func (l *loop) pursue(s *session) {
 	if s.phase != phaseWaiting || !l.mayAttach(s) || s.shares() && (l.join(s) || !l.pinLocked(s)) {
 		return
 	}
-	if s.on.shared && s.pend == nil && l.takeSpare(s) {
+	if s.on.shared && s.pend == nil && l.takeSpare(s, keyOf(s)) {
 		if !s.waitingSince.IsZero() {
 			l.waited(s)
 		}

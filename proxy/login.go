@@ -75,7 +75,7 @@ func (l *loop) admitLogin(s *session, k kind, frame []byte) bool {
 	case !s.authed:
 		return l.reply(s, textHelloAuth)
 	}
-	if s.shares() && !l.pinTo(s, pinLogin) {
+	if s.shares() && !l.pinTo(s, pinLogin, h.proto) {
 		return false
 	}
 	if s.phase == phaseIdle {
@@ -106,6 +106,7 @@ func (l *loop) login(s *session, user, pass []byte) bool {
 type hello struct {
 	given      bool
 	user, pass []byte
+	proto      int // 0: it names none
 	rest       []string
 }
 
@@ -120,7 +121,7 @@ func parseHello(args [][]byte) (h hello, fault string) {
 		case version != 2 && version != 3:
 			return h, textNoProto
 		}
-		h.rest = append(h.rest, string(args[1]))
+		h.proto, h.rest = version, append(h.rest, string(args[1]))
 	}
 	for i := 2; i < len(args); i++ {
 		switch more := len(args) - 1 - i; {

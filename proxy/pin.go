@@ -259,7 +259,7 @@ func (l *loop) takesPlace(s *session, k kind, frame []byte) bool {
 				s.site.count.pins[why].Add(1)
 			}
 		}
-		if why != pinNone && s.pin == pinNone && !l.pinTo(s, why) {
+		if why != pinNone && s.pin == pinNone && !l.pinTo(s, why, s.helloTo(k, frame)) {
 			return false
 		}
 		if s.pend == nil && s.up != nil && s.up.share != nil && s.up.strained(l.now) {
@@ -272,9 +272,24 @@ func (l *loop) takesPlace(s *session, k kind, frame []byte) bool {
 	return s.phase == phaseAttached && s.up.usable()
 }
 
+// helloTo is the protocol that a HELLO of a client without a password of ours asks
+// for; 0: it is none, or it may be refused here.
+func (s *session) helloTo(k kind, frame []byte) int {
+	if k != kindHello || s.on.cfg.Password != "" {
+		return 0
+	}
+	var few [8][]byte
+	if args := resp.Args(few[:0], frame); len(args) > 1 && len(args[1]) == 1 && (args[1][0] == '2' || args[1][0] == '3') {
+		return int(args[1][0] - '0')
+	}
+	return 0
+}
+
 // pinTo moves a session with nothing outstanding to an upstream of its own;
-// false: it has to wait, for its answers or for the upstream.
-func (l *loop) pinTo(s *session, why pin) bool {
+// false: it has to wait, for its answers or for the upstream. A HELLO to the given
+// protocol means the same on a spare that speaks that already, as those do which
+// the clients before have left: so that a client library's first word costs no dial.
+func (l *loop) pinTo(s *session, why pin, proto int) bool {
 	if s.pend != nil {
 		s.stalled = true
 		return false
@@ -282,11 +297,16 @@ func (l *loop) pinTo(s *session, why pin) bool {
 	l.detach(s)
 	s.pin = why
 	s.site.count.pins[why].Add(1)
-	if !l.takeSpare(s) {
-		l.need(s)
-		return false
+	k := keyOf(s)
+	if to := (key{k.user, k.pass, k.own, proto, k.db}); proto != 0 && to != k && l.takeSpare(s, to) {
+		s.up.awry = true
+		return true
 	}
-	return true
+	if l.takeSpare(s, k) {
+		return true
+	}
+	l.need(s)
+	return false
 }
 
 // part gives a session's own upstream back once nothing is left of why it had

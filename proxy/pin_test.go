@@ -192,6 +192,40 @@ func TestSpareIsUsedAgain(t *testing.T) {
 
 // TestSpareThatTheServerEnds is not given to anybody, and is no reason to doubt
 // the master.
+// TestHelloCostsNoDial: a client library's first word changes the protocol, and the
+// spares that the clients before have left speak the new one.
+func TestHelloCostsNoDial(t *testing.T) {
+	onlyShared(t)
+	w := newWorld(t, realRedis(t).Addr)
+	greet := func(c *client, name string) {
+		t.Helper()
+		c.wantPrefix("%7\r\n", "HELLO", "3", "SETNAME", name)
+		c.want("_\r\n", "GET", "nothing")
+		c.want(bulk(name), "CLIENT", "GETNAME")
+	}
+	w.dial().want("$-1\r\n", "GET", "nothing")
+	greet(w.dial(), "first")
+	opened := w.counters().UpstreamsOpened
+	for i := range 20 {
+		c := w.dial()
+		if i%2 == 0 {
+			c.want("$-1\r\n", "GET", "nothing")
+		}
+		greet(c, fmt.Sprint("client-", i))
+	}
+	if got := w.counters().UpstreamsOpened; got != opened {
+		t.Errorf("%d upstreams were opened for them", got-opened)
+	}
+	// Refused, it has changed nothing, whatever the spare was.
+	c := w.dial()
+	c.send(lines("HELLO 3 AUTH nobody wrong", "GET nothing", "HELLO 3 SETNAME", "GET nothing"))
+	c.expectPrefix("-WRONGPASS ")
+	c.expect("$-1\r\n")
+	c.expectPrefix("-ERR ")
+	c.expect("$-1\r\n")
+	c.want(array(bulk("subscribe"), bulk("ch"), integer(1)), "SUBSCRIBE", "ch")
+}
+
 func TestSpareThatTheServerEnds(t *testing.T) {
 	onlyShared(t)
 	w, _, _ := twoNodes(t)

@@ -65,14 +65,14 @@ func (d dress) equal(o dress) bool {
 	return slices.EqualFunc(d[:], o[:], bytes.Equal)
 }
 
-// takeSpare attaches a session, which has nothing outstanding, to a spare, if
-// there is one.
-func (l *loop) takeSpare(s *session) bool {
+// takeSpare attaches a session, which has nothing outstanding, to a spare of the
+// key, if there is one.
+func (l *loop) takeSpare(s *session, k key) bool {
 	if s.site.view != s.site.m.tracker.View() || !s.site.view.Serving() {
 		return false
 	}
 	want := s.vec.dress()
-	u := s.site.spares.take(keyOf(s), want, true)
+	u := s.site.spares.take(k, want, true)
 	if u == nil {
 		return false
 	}

@@ -133,8 +133,12 @@ func (l *loop) settledLogin(u *upstream, k kind, typ byte, frame []byte) {
 	if typ == '-' {
 		// Redis 7.0 may have logged in before it found fault with the rest.
 		u.soiled = true
+		if u.awry {
+			u.superseded, u.leaving = true, true
+		}
 		return
 	}
+	u.awry = false
 	if k == kindReset {
 		u.soiled = u.soiled || s.forGood
 		s.forGood = false

@@ -143,7 +143,7 @@ var errStranger = errors.New("Protocol error: unauthenticated bulk length")
 func (l *loop) takeLarge(s *session, rest []byte) {
 	k := classify(resp.Name(rest))
 	if s.shares() {
-		l.pinTo(s, pinLarge)
+		l.pinTo(s, pinLarge, 0)
 	}
 	if s.up != nil && s.site.m.tracker.View() != s.up.view {
 		s.up.superseded = true // the letter that says so is on its way

@@ -34,6 +34,7 @@ type upstream struct {
 	denied     bool // it has a role that is not master's
 	stray      bool // it answered what nobody asked: what belongs to what is no longer known
 	soiled     bool // may have a state that nobody knows: not for another session
+	awry       bool // its protocol is not its session's: a HELLO is under way that sets it, and nothing else
 	proven     bool // its role was proven, by the View's probe or on this connection
 
 	key       key // of a spare, as are the following
