@@ -73,7 +73,7 @@ deps:
 demo: deps build
 	go run ./internal/demo $(ARGS)
 
-# About 11 minutes; ARGS="-classes c50,c500 -rounds 3" for less. See docs/performance.md.
+# About 13 minutes; ARGS="-classes c50,c500 -rounds 3" for less. See docs/performance.md.
 bench: deps build
 	go run ./internal/bench -holdfast bin/holdfast -json bin/bench.json $(ARGS)
 

@@ -18,6 +18,7 @@ type class struct {
 	pipeline int     // commands per batch; the next batch leaves when all are answered
 	rate     float64 // commands per second of all connections together (open loop); 0: closed loop
 	idle     int     // connections that do one PING and then nothing
+	tls      bool    // clients speak TLS to the endpoint, which speaks to Redis in the clear
 	constant bool    // of the endpoint that knows no data: every GET is answered with the value of key 0
 }
 
@@ -52,6 +53,14 @@ var classes = []class{
 		command: mixed, size: smallValue, conns: 50, pipeline: 1},
 	idleClass("idle5k", 5_000),
 	idleClass("idle15k", 15_000),
+	overTLS(get("tls50", "GET 64 B, 50 connections with TLS", smallValue, 50, 1)),
+	overTLS(get("tls500", "GET 64 B, 500 connections with TLS", smallValue, 500, 1)),
+	overTLS(get("tls64k", "GET 64 KiB, 20 connections with TLS", 64<<10, 20, 1)),
+}
+
+func overTLS(c class) class {
+	c.tls = true
+	return c
 }
 
 func idleClass(name string, idle int) class {

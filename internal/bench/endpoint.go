@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,12 +23,11 @@ type endpoint struct {
 	program string   // found in PATH; empty: Redis itself
 	version []string // arguments that make it tell its version; none: it is ours
 	// setup writes what a proxy needs into dir and gives its arguments. It
-	// listens on i.port and shows itself on i.side.
-	setup func(r *rig, i *instance, dir string) ([]string, error)
-	// lacks says why a class is not for it; nil: every class is.
-	lacks    func(c class) string
-	constant bool // knows no data: see class.constant
-	holdfast bool // tells its allocations
+	// listens on i.port, for TLS on i.tlsPort, and shows itself on i.side.
+	setup    func(r *rig, i *instance, dir string) ([]string, error)
+	lacks    []func(c class) string // each says why a class is not for it, or nothing
+	constant bool                   // knows no data: see class.constant
+	holdfast bool                   // tells its allocations
 }
 
 // Endpoints that ratios refer to.
@@ -43,14 +43,15 @@ const (
 // endpointTable holds every endpoint that can be compared, in the order of the
 // tables; binary is the path of holdfast, self that of this program.
 func endpointTable(binary, self string) []endpoint {
+	type lacks = []func(class) string
 	return []endpoint{
 		{name: direct},
 		{name: shared, program: binary, version: []string{"version"}, setup: holdfast("shared"), holdfast: true},
-		{name: dedicated, program: binary, version: []string{"version"}, setup: holdfast("dedicated"), lacks: twoDescriptors, holdfast: true},
-		{name: haproxy1, program: "haproxy", version: []string{"-v"}, setup: haproxy(1), lacks: twoDescriptors},
-		{name: "haproxy-2t", program: "haproxy", version: []string{"-v"}, setup: haproxy(2), lacks: twoDescriptors},
-		{name: twemproxy, program: "nutcracker", version: []string{"-V"}, setup: nutcracker, lacks: dataCommandsOnly},
-		{name: floorName, program: self, setup: floorArguments, lacks: smallValuesOnly, constant: true},
+		{name: dedicated, program: binary, version: []string{"version"}, setup: holdfast("dedicated"), lacks: lacks{twoDescriptors}, holdfast: true},
+		{name: haproxy1, program: "haproxy", version: []string{"-v"}, setup: haproxy(1), lacks: lacks{twoDescriptors}},
+		{name: "haproxy-2t", program: "haproxy", version: []string{"-v"}, setup: haproxy(2), lacks: lacks{twoDescriptors}},
+		{name: twemproxy, program: "nutcracker", version: []string{"-V"}, setup: nutcracker, lacks: lacks{dataCommandsOnly, noTLS}},
+		{name: floorName, program: self, setup: floorArguments, lacks: lacks{smallValuesOnly, noTLS}, constant: true},
 	}
 }
 
@@ -75,6 +76,13 @@ func dataCommandsOnly(c class) string {
 func smallValuesOnly(c class) string {
 	if c.command == mixed || c.size != smallValue {
 		return "it answers one small constant"
+	}
+	return ""
+}
+
+func noTLS(c class) string {
+	if c.tls {
+		return "it speaks no TLS"
 	}
 	return ""
 }
@@ -121,6 +129,8 @@ func haproxy(threads int) func(*rig, *instance, string) ([]string, error) {
   nbthread %d
   maxconn 20000
   no strict-limits
+  ssl-default-bind-options ssl-min-ver TLSv1.3
+  ssl-default-bind-ciphersuites %s
 defaults
   mode tcp
   maxconn 20000
@@ -129,10 +139,11 @@ defaults
   timeout server 1h
 frontend redis
   bind 127.0.0.1:%d backlog 4096
+  bind 127.0.0.1:%d backlog 4096 ssl crt %s
   default_backend redis
 backend redis
   server redis 127.0.0.1:%d
-`, threads, i.port, r.redisPort)
+`, threads, tls.CipherSuiteName(tlsCipher), i.port, i.tlsPort, r.identity.both, r.redisPort)
 		return []string{"-db", "-f", path}, err
 	}
 }
@@ -161,11 +172,13 @@ func holdfast(mode string) func(*rig, *instance, string) ([]string, error) {
   addresses: ["127.0.0.1:%d"]
 listeners:
   - {address: "127.0.0.1:%d", master: %s, mode: %s}
+  - {address: "127.0.0.1:%d", master: %s, mode: %s, tls: {cert_file: "%s", key_file: "%s"}}
 limits:
   max_clients: 16000
 health:
   address: "127.0.0.1:%d"
-`, r.sentinelPort, i.port, masterName, mode, i.side)
+`, r.sentinelPort, i.port, masterName, mode,
+			i.tlsPort, masterName, mode, r.identity.cert, r.identity.key, i.side)
 		return []string{"run", "-c", path}, err
 	}
 }

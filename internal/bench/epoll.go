@@ -4,7 +4,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 	"unsafe"
 
@@ -77,36 +81,52 @@ func connect(fd, port int) error {
 	}
 }
 
-// send writes a request on a blocking socket.
-func send(fd int, request []byte) error {
-	for len(request) > 0 {
-		n, err := unix.Write(fd, request)
+// socket is the descriptor of a blocking socket.
+type socket int
+
+func (s socket) Write(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		n, err := unix.Write(int(s), p[done:])
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("write: %w", err)
+			return done, fmt.Errorf("write: %w", err)
 		}
-		request = request[n:]
+		done += n
 	}
-	return nil
+	return len(p), nil
 }
 
-// receive reads exactly the wanted reply from a blocking socket, and names the
-// first bytes that differ.
-func receive(fd int, want []byte) error {
-	buf := make([]byte, min(len(want), 64<<10))
-	for got := 0; got < len(want); {
-		n, err := unix.Read(fd, buf[:min(len(buf), len(want)-got)])
+func (s socket) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(s), p)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			return fmt.Errorf("no answer in time after %d of %d bytes", got, len(want))
+			return 0, os.ErrDeadlineExceeded
 		case err != nil:
-			return fmt.Errorf("read: %w", err)
+			return 0, fmt.Errorf("read: %w", err)
 		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// receive reads exactly the wanted reply, and names the first bytes that differ.
+func receive(from io.Reader, want []byte) error {
+	buf := make([]byte, min(len(want), 64<<10))
+	for got := 0; got < len(want); {
+		n, err := from.Read(buf[:min(len(buf), len(want)-got)])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("no answer in time after %d of %d bytes", got, len(want))
+		case err == io.EOF:
 			return fmt.Errorf("closed after %d of %d bytes", got, len(want))
+		case err != nil:
+			return err
 		case !bytes.Equal(buf[:n], want[got:got+n]):
 			return fmt.Errorf("answered %s at byte %d, expected %s", excerpt(buf[:n]), got, excerpt(want[got:]))
 		}
@@ -115,17 +135,31 @@ func receive(fd int, want []byte) error {
 	return nil
 }
 
+// door is where somebody listens.
+type door struct {
+	port int
+	tls  *tls.Config // how it is spoken there; nil: it is not
+}
+
 // ask does one request on a connection of its own.
-func ask(port int, timeout time.Duration, request, want []byte) error {
-	fd, err := dial(port, timeout)
+func ask(at door, timeout time.Duration, request, want []byte) error {
+	fd, err := dial(at.port, timeout)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := send(fd, request); err != nil {
+	var peer io.ReadWriter = socket(fd)
+	if at.tls != nil {
+		t, err := handshake(socket(fd), at.tls)
+		if err != nil {
+			return err
+		}
+		peer = t.conn
+	}
+	if _, err := peer.Write(request); err != nil {
 		return err
 	}
-	return receive(fd, want)
+	return receive(peer, want)
 }
 
 // excerpt shows the beginning of what a peer sent.

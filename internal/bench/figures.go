@@ -150,7 +150,7 @@ func (r *report) table(c class, endpoints []endpoint) table {
 	t.rows = append(t.rows, []string{"errors"})
 	for _, e := range endpoints {
 		if !e.takes(c) {
-			t.notes = append(t.notes, fmt.Sprintf("%s is left out: %s", e.name, e.lacks(c)))
+			t.notes = append(t.notes, fmt.Sprintf("%s is left out: %s", e.name, e.lack(c)))
 			continue
 		}
 		runs := r.of(c.name, e.name)

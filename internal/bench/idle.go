@@ -63,7 +63,7 @@ func (r *rig) measureIdle(ctx context.Context, e endpoint, c class, window time.
 // are counted from when all clients are under way, but around the window, not in
 // it: to be asked costs the proxy time.
 func (r *rig) measureBusy(ctx context.Context, i *instance, c class, window time.Duration) (outcome, error) {
-	g, err := newGenerator(i.port, i.as(c))
+	g, err := newGenerator(i.door(c), i.as(c))
 	if err != nil {
 		return outcome{}, err
 	}
@@ -113,7 +113,7 @@ func openStep(port, n int) ([]int, error) {
 		fd, err := dial(port, connTimeout)
 		if err == nil {
 			fds = append(fds, fd)
-			err = send(fd, ping)
+			_, err = socket(fd).Write(ping)
 		}
 		if err != nil {
 			closeAll(fds)
@@ -121,7 +121,7 @@ func openStep(port, n int) ([]int, error) {
 		}
 	}
 	for k, fd := range fds {
-		if err := receive(fd, pong); err != nil {
+		if err := receive(socket(fd), pong); err != nil {
 			closeAll(fds[k:])
 			return fds[:k], err
 		}

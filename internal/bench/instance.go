@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,24 +18,33 @@ import (
 // instance is a running endpoint; of direct there is no process but Redis.
 type instance struct {
 	endpoint
-	port int
-	side int      // where it tells its metrics, if it does
-	proc *process // nil: direct
+	port    int
+	tlsPort int         // where it speaks TLS, if it does
+	client  *tls.Config // for that port
+	side    int         // where it tells its metrics, if it does
+	proc    *process    // nil: direct
+}
+
+// door is where a class' clients come in.
+func (i *instance) door(c class) door {
+	if c.tls {
+		return door{i.tlsPort, i.client}
+	}
+	return door{port: i.port}
 }
 
 // start runs an endpoint of its own and returns when it answers PING. The
 // caller stops it with rig.stop.
 func (r *rig) start(ctx context.Context, e endpoint) (*instance, error) {
-	i := &instance{endpoint: e, port: r.redisPort}
+	i := &instance{endpoint: e, port: r.redisPort, tlsPort: r.redisTLSPort, client: r.identity.client}
 	if e.program == "" {
 		return i, nil
 	}
-	var err error
-	if i.port, err = freePort(); err != nil {
-		return nil, err
-	}
-	if i.side, err = freePort(); err != nil {
-		return nil, err
+	for _, port := range []*int{&i.port, &i.tlsPort, &i.side} {
+		var err error
+		if *port, err = freePort(); err != nil {
+			return nil, err
+		}
 	}
 	dir, err := os.MkdirTemp(r.dir, e.name+"-")
 	if err != nil {
@@ -47,16 +57,39 @@ func (r *rig) start(ctx context.Context, e endpoint) (*instance, error) {
 	if i.proc, err = r.run(dir, e.name, append([]string{e.program}, args...)); err != nil {
 		return nil, err
 	}
-	ping, pong := encode("PING"), []byte("+PONG\r\n")
-	if err := i.proc.await(ctx, 15*time.Second, func() error { return ask(i.port, time.Second, ping, pong) }); err != nil {
+	if err := i.proc.await(ctx, 15*time.Second, i.pong); err != nil {
 		r.stop(i)
 		return nil, err
 	}
 	return i, nil
 }
 
+// pong asks at every door that there is.
+func (i *instance) pong() error {
+	for _, c := range []class{{}, {tls: true}} {
+		if c.tls && !i.takes(c) {
+			continue
+		}
+		if err := ask(i.door(c), time.Second, encode("PING"), []byte("+PONG\r\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // takes says whether a class is for this endpoint.
-func (e endpoint) takes(c class) bool { return e.lacks == nil || e.lacks(c) == "" }
+func (e endpoint) takes(c class) bool { return e.lack(c) == "" }
+
+// lack is why a class is not for this endpoint, all that there is to say.
+func (e endpoint) lack(c class) string {
+	var reasons []string
+	for _, lacks := range e.lacks {
+		if why := lacks(c); why != "" {
+			reasons = append(reasons, why)
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
 
 // as is the class as this endpoint answers it.
 func (e endpoint) as(c class) class {
@@ -74,7 +107,7 @@ func (i *instance) verify(chosen []class) error {
 		}
 		for _, key := range []int{0, 3, 7, keysFor(c.size) - 1} {
 			request, reply := i.as(c).step(key)
-			if err := ask(i.port, connTimeout, request, reply); err != nil {
+			if err := ask(i.door(c), connTimeout, request, reply); err != nil {
 				return fmt.Errorf("%s: %s of %d bytes: %w", i.name, c.command, c.size, err)
 			}
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"time"
 
@@ -16,11 +17,13 @@ const (
 	connTimeout  = 5 * time.Second // to connect
 	drainTimeout = 5 * time.Second // for the answers that are out when the window ends
 	openLoopRoom = 1024            // unanswered commands of one connection in an open loop
+	readRoom     = 256 << 10       // what one read takes at most
 )
 
 // conn is one connection of the generator; fd is -1 once it has failed.
 type conn struct {
 	fd     int
+	tls    *sealed // nil: in the clear
 	next   int     // step of the next request
 	reply  cursor  // where its replies are
 	asked  []int64 // ring of the moments that unanswered commands count from
@@ -32,7 +35,8 @@ type conn struct {
 func (c *conn) owed() int { return int(c.tail - c.head) }
 
 // generator is a single-threaded load generator: one epoll instance, one read
-// buffer, no allocation while it measures. One goroutine owns it.
+// buffer, no allocation while it measures but those of crypto/tls. One goroutine
+// owns it.
 type generator struct {
 	script   *script
 	pipeline int
@@ -41,6 +45,7 @@ type generator struct {
 	epoll   int
 	events  []unix.EpollEvent
 	buf     []byte
+	records []byte // what is received in TLS
 	conns   []conn
 	alive   int
 	start   time.Time
@@ -67,9 +72,8 @@ type outcome struct {
 	p50, p99, p999, max time.Duration
 }
 
-// newGenerator opens all connections of a class to a port. The caller closes
-// the generator.
-func newGenerator(port int, c class) (*generator, error) {
+// newGenerator opens all connections of a class. The caller closes the generator.
+func newGenerator(at door, c class) (*generator, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -79,10 +83,13 @@ func newGenerator(port int, c class) (*generator, error) {
 		pipeline: c.pipeline,
 		epoll:    epoll,
 		events:   make([]unix.EpollEvent, 512),
-		buf:      make([]byte, 256<<10),
+		buf:      make([]byte, readRoom),
 		conns:    make([]conn, 0, c.conns),
 		start:    time.Now(),
 		random:   rand.New(rand.NewPCG(1, 2)), // the same arrivals for every endpoint
+	}
+	if at.tls != nil {
+		g.records = make([]byte, recordsRoom)
 	}
 	room := 1
 	for room < c.pipeline {
@@ -92,7 +99,7 @@ func newGenerator(port int, c class) (*generator, error) {
 		g.gap, room = 1e9/c.rate, openLoopRoom
 	}
 	for i := range c.conns {
-		if err := g.open(port, i, room); err != nil {
+		if err := g.open(at, i, room); err != nil {
 			g.close()
 			return nil, fmt.Errorf("connection %d: %w", i+1, err)
 		}
@@ -100,14 +107,22 @@ func newGenerator(port int, c class) (*generator, error) {
 	return g, nil
 }
 
-func (g *generator) open(port, index, room int) error {
-	fd, err := dial(port, connTimeout)
+func (g *generator) open(at door, index, room int) error {
+	fd, err := dial(at.port, connTimeout)
 	if err != nil {
 		return err
 	}
 	first := index * g.pipeline % g.script.steps
 	g.conns = append(g.conns, conn{fd: fd, next: first, reply: cursor{step: first}, asked: make([]int64, room)})
 	g.alive++
+	if at.tls != nil {
+		t, err := handshake(socket(fd), at.tls)
+		if err != nil {
+			return err
+		}
+		t.detach()
+		g.conns[index].tls = t
+	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return err
 	}
@@ -273,6 +288,9 @@ func (g *generator) ask(index, n int, from int64) {
 	}
 	c.unsent = g.script.batch(c.next, n)
 	c.next = (c.next + n) % g.script.steps
+	if c.tls != nil {
+		c.unsent = c.tls.seal(c.unsent)
+	}
 	g.flush(index, false)
 }
 
@@ -310,15 +328,11 @@ func (g *generator) receive(index int) {
 	if c.fd < 0 {
 		return
 	}
-	n, errno := read(c.fd, g.buf)
-	switch {
-	case errno == unix.EAGAIN || errno == unix.EINTR:
-		return
-	case errno != 0:
-		g.fail(index, "read: "+errno.Error())
-		return
-	case n == 0:
-		g.fail(index, "closed by the endpoint")
+	n, why := g.take(c)
+	if why != "" {
+		g.fail(index, why)
+	}
+	if n == 0 {
 		return
 	}
 	now := g.now()
@@ -337,6 +351,36 @@ func (g *generator) receive(index int) {
 		g.ask(index, g.pipeline, now)
 	}
 }
+
+// take reads once and puts what came into g.buf, in the clear; why is what failed.
+// It may be nothing: half a record of TLS has no content yet.
+func (g *generator) take(c *conn) (n int, why string) {
+	into := g.buf
+	if c.tls != nil {
+		into = g.records
+	}
+	n, errno := read(c.fd, into)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return 0, ""
+	case errno != 0:
+		return 0, "read: " + errno.Error()
+	case n == 0:
+		return 0, closed
+	case c.tls == nil:
+		return n, ""
+	}
+	n, err := c.tls.unseal(into[:n], g.buf)
+	switch err {
+	case nil:
+		return n, ""
+	case io.EOF:
+		return 0, closed
+	}
+	return 0, "TLS: " + err.Error()
+}
+
+const closed = "closed by the endpoint"
 
 // fail gives a connection up: behind a wrong reply nothing can be believed.
 // Each command it still owes an answer to is an error, and at least one.

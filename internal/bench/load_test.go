@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -14,17 +16,22 @@ import (
 	"time"
 )
 
-// answers serves the test's connections: it reads requests of a known length
-// and lets a function write what comes back.
-func answers(t *testing.T, requestLen int, reply func(w io.Writer, request []byte) error) int {
+// answers serves the test's connections: it reads a class' requests, which are all
+// of one length, and lets a function write what comes back.
+func answers(t *testing.T, c class, reply func(w io.Writer, request []byte) error) door {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go accept(l, requestLen, reply)
-	return l.Addr().(*net.TCPAddr).Port
+	at := door{port: l.Addr().(*net.TCPAddr).Port}
+	if c.tls {
+		l, at.tls = secretly(t, l, tls.VersionTLS13)
+	}
+	request, _ := c.step(0)
+	go accept(l, len(request), reply)
+	return at
 }
 
 // accept ends with the listener.
@@ -72,8 +79,7 @@ func right(c class) func(io.Writer, []byte) error {
 
 func measured(t *testing.T, c class, reply func(io.Writer, []byte) error) outcome {
 	t.Helper()
-	port := answers(t, c.script().starts[1], reply)
-	g, err := newGenerator(port, c)
+	g, err := newGenerator(answers(t, c, reply), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +100,8 @@ func TestGeneratorCountsRightAnswers(t *testing.T) {
 		{command: "SET", size: 64, conns: 3, pipeline: 1},
 		{command: "SET", size: 1 << 20, conns: 2, pipeline: 4}, // more than a socket takes at once
 		{command: "GET", size: 64, conns: 7, pipeline: 1, rate: 2000},
+		{command: "GET", size: 64, conns: 20, pipeline: 16, tls: true}, {command: "GET", size: 1 << 20, conns: 2, pipeline: 3, tls: true},
+		{command: "SET", size: 1 << 20, conns: 2, pipeline: 4, tls: true}, {command: "GET", size: 64, conns: 7, pipeline: 1, rate: 2000, tls: true},
 	} {
 		o := measured(t, c, right(c))
 		if o.errors != 0 || o.commands == 0 || o.served < o.commands {
@@ -120,12 +128,14 @@ func TestGeneratorNamesFaults(t *testing.T) {
 			return io.EOF
 		}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			o := measured(t, get("", "", 64, 4, 2), c.reply)
-			if o.commands != 0 || o.errors < 4 || !strings.Contains(o.fault, c.want) {
-				t.Errorf("%d commands, %d errors, fault %q", o.commands, o.errors, o.fault)
-			}
-		})
+		for _, load := range []class{get("", "", 64, 4, 2), overTLS(get("", "", 64, 4, 2))} {
+			t.Run(fmt.Sprintf("%s, TLS %v", c.name, load.tls), func(t *testing.T) {
+				o := measured(t, load, c.reply)
+				if o.commands != 0 || o.errors < 4 || !strings.Contains(o.fault, c.want) {
+					t.Errorf("%d commands, %d errors, fault %q", o.commands, o.errors, o.fault)
+				}
+			})
+		}
 	}
 }
 
@@ -141,7 +151,7 @@ func TestGeneratorCountsWhatIsNeverAnswered(t *testing.T) {
 
 func TestGeneratorEndsWithItsContext(t *testing.T) {
 	c := get("", "", 64, 2, 1)
-	g, err := newGenerator(answers(t, c.script().starts[1], right(c)), c)
+	g, err := newGenerator(answers(t, c, right(c)), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +169,12 @@ func TestGeneratorEndsWithItsContext(t *testing.T) {
 func TestIdleConnectionsThatAreRefused(t *testing.T) {
 	const taken = 150
 	served := make(chan struct{}, taken)
-	port := answers(t, len(encode("PING")), func(w io.Writer, _ []byte) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go accept(l, len(encode("PING")), func(w io.Writer, _ []byte) error {
 		select {
 		case served <- struct{}{}:
 			_, err := io.WriteString(w, "+PONG\r\n")
@@ -168,7 +183,7 @@ func TestIdleConnectionsThatAreRefused(t *testing.T) {
 			return io.EOF
 		}
 	})
-	fds, err := openIdle(t.Context(), port, 300)
+	fds, err := openIdle(t.Context(), l.Addr().(*net.TCPAddr).Port, 300)
 	closeAll(fds)
 	if len(fds) < 100 || len(fds) > taken || err == nil || !strings.Contains(err.Error(), "closed after 0 of 7 bytes") {
 		t.Errorf("%d connections, %v", len(fds), err)
@@ -189,6 +204,7 @@ func TestRig(t *testing.T) {
 	chosen := []class{
 		get("small", "", 64, 5, 1), get("big", "", 64<<10, 2, 1),
 		{command: "SET", size: 64, conns: 2, pipeline: 1}, {command: mixed, size: 64, conns: 4, pipeline: 1},
+		overTLS(get("small", "", 64, 5, 1)), overTLS(get("big", "", 64<<10, 2, 1)),
 	}
 	r, err := newRig(t.Context(), "redis-server", chosen)
 	if err != nil {

@@ -52,7 +52,9 @@ func TestReportTakesRatiosWithinARound(t *testing.T) {
 			newRun(c, ends[2], round, outcomeOf(80_000/slow, used)))
 	}
 	r.Runs[8].Errors, r.Runs[8].Fault = 2, "closed"
-	barred := endpoint{name: "barred", lacks: func(class) string { return "no" }}
+	barred := endpoint{name: "barred", lacks: []func(class) string{
+		func(class) string { return "no" }, func(class) string { return "" }, func(class) string { return "never" },
+	}}
 	tab := r.table(c, append(ends, endpoint{name: "absent"}, barred))
 	for _, want := range []struct {
 		endpoint, row string
@@ -70,7 +72,7 @@ func TestReportTakesRatiosWithinARound(t *testing.T) {
 			t.Errorf("%s of %s = %q, want %q", want.row, want.endpoint, got, want.text)
 		}
 	}
-	if len(tab.head) != 4 || !slices.Equal(tab.notes, []string{shared + ", round 2: closed", "barred is left out: no"}) || r.errors() != 2 {
+	if len(tab.head) != 4 || !slices.Equal(tab.notes, []string{shared + ", round 2: closed", "barred is left out: no; never"}) || r.errors() != 2 {
 		t.Errorf("columns %q, notes %q, %d errors", tab.head, tab.notes, r.errors())
 	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"slices"
@@ -18,6 +19,8 @@ type rig struct {
 	dir                     string // temporary, removed by close
 	redis                   *process
 	redisPort, sentinelPort int
+	redisTLSPort            int // 0: no class wants one
+	identity                *identity
 	running                 []*process
 }
 
@@ -28,7 +31,10 @@ func newRig(ctx context.Context, server string, chosen []class) (*rig, error) {
 		return nil, err
 	}
 	r := &rig{dir: dir}
-	if err = r.startRedis(ctx, server); err == nil {
+	if r.identity, err = newIdentity(dir); err == nil {
+		err = r.startRedis(ctx, server, chosen)
+	}
+	if err == nil {
 		err = r.startSentinel(ctx, server)
 	}
 	if err == nil {
@@ -41,18 +47,26 @@ func newRig(ctx context.Context, server string, chosen []class) (*rig, error) {
 	return r, nil
 }
 
-func (r *rig) startRedis(ctx context.Context, server string) error {
+// startRedis asks TLS of Redis only where it is wanted: not every build has it.
+func (r *rig) startRedis(ctx context.Context, server string, chosen []class) error {
 	var err error
 	if r.redisPort, err = freePort(); err != nil {
 		return err
 	}
-	r.redis, err = r.run(r.dir, "redis", []string{server, "--bind", "127.0.0.1", "--port", fmt.Sprint(r.redisPort),
-		"--dir", r.dir, "--save", "", "--appendonly", "no", "--tcp-backlog", "4096", "--maxclients", "20000"})
-	if err != nil {
+	argv := []string{server, "--bind", "127.0.0.1", "--port", fmt.Sprint(r.redisPort),
+		"--dir", r.dir, "--save", "", "--appendonly", "no", "--tcp-backlog", "4096", "--maxclients", "20000"}
+	if slices.ContainsFunc(chosen, func(c class) bool { return c.tls }) {
+		if r.redisTLSPort, err = freePort(); err != nil {
+			return err
+		}
+		argv = append(argv, "--tls-port", fmt.Sprint(r.redisTLSPort), "--tls-cert-file", r.identity.cert, "--tls-key-file", r.identity.key,
+			"--tls-auth-clients", "no", "--tls-protocols", "TLSv1.3", "--tls-ciphersuites", tls.CipherSuiteName(tlsCipher))
+	}
+	if r.redis, err = r.run(r.dir, "redis", argv); err != nil {
 		return err
 	}
 	return r.redis.await(ctx, 10*time.Second, func() error {
-		return ask(r.redisPort, time.Second, encode("PING"), []byte("+PONG\r\n"))
+		return ask(door{port: r.redisPort}, time.Second, encode("PING"), []byte("+PONG\r\n"))
 	})
 }
 
@@ -78,7 +92,7 @@ sentinel down-after-milliseconds %s 60000
 	}
 	request := encode("SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName)
 	address := encode("127.0.0.1", fmt.Sprint(r.redisPort))
-	return p.await(ctx, 10*time.Second, func() error { return ask(r.sentinelPort, time.Second, request, address) })
+	return p.await(ctx, 10*time.Second, func() error { return ask(door{port: r.sentinelPort}, time.Second, request, address) })
 }
 
 // load stores every value that a class asks for.
@@ -95,10 +109,10 @@ func (r *rig) load(chosen []class) error {
 				continue
 			}
 			loaded[string(store[0])] = true
-			if err := send(fd, store[0]); err != nil {
+			if _, err := socket(fd).Write(store[0]); err != nil {
 				return fmt.Errorf("redis: %w", err)
 			}
-			if err := receive(fd, store[1]); err != nil {
+			if err := receive(socket(fd), store[1]); err != nil {
 				return fmt.Errorf("redis: %w", err)
 			}
 		}
