@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"time"
 )
 
 // ServerTLS says how the clients of a listener are spoken to; without a
@@ -43,15 +42,15 @@ func (t ServerTLS) ClientCAs() (*x509.CertPool, error) {
 	return readAuthorities(t.ClientCAFile)
 }
 
-// Changed is when the certificate or its key last was; zero if that cannot be told.
-func (t ServerTLS) Changed() time.Time {
-	var last time.Time
+// Version tells the files of the certificate and its key, as they are now, from what
+// they were before.
+func (t ServerTLS) Version() (version string) {
 	for _, file := range []string{t.CertFile, t.KeyFile} {
-		if info, err := os.Stat(file); err == nil && info.ModTime().After(last) {
-			last = info.ModTime()
+		if info, err := os.Stat(file); err == nil {
+			version += fmt.Sprintf("%d bytes of %v, ", info.Size(), info.ModTime().UnixNano())
 		}
 	}
-	return last
+	return version
 }
 
 // For is how the server at host:port is spoken to; nil: in the clear.

@@ -64,10 +64,15 @@ func (p *Proxy) place(o *order, res *prepared) error {
 		res.rest = append(h.rest, h.in...)
 	}
 	if t != nil {
-		t.detach()
-		res.tls = t
+		early, err := t.detach()
+		if err != nil {
+			return fmt.Errorf("TLS: %w", err)
+		}
+		res.tls, res.rest = t, append(res.rest, early...)
 	}
-	res.fd, err = dupConn(c)
+	if res.fd, err = dupConn(c); err == nil && t != nil {
+		roomForRecords(res.fd)
+	}
 	return err
 }
 

@@ -56,6 +56,7 @@ const rebind = time.Second
 // serve accepts until ctx ends. An address that cannot be bound is tried again:
 // it may be another's that is about to go.
 func (on *listener) serve(ctx context.Context) {
+	defer on.shaking.wait()
 	said := time.Time{}
 	for ctx.Err() == nil {
 		lc := net.ListenConfig{}
@@ -66,7 +67,6 @@ func (on *listener) serve(ctx context.Context) {
 		if err == nil {
 			err = on.accept(ctx, ln.(*net.TCPListener))
 			ln.Close()
-			on.shaking.wait()
 			on.bound.Store(nil)
 		}
 		if ctx.Err() != nil {
@@ -144,20 +144,27 @@ func (on *listener) welcome(ctx context.Context, fd int) {
 		on.turnAway(fd)
 		return
 	}
-	tune(fd)
 	if on.shaking == nil {
-		on.hand(fd, nil)
+		on.hand(guest{fd: fd})
 		return
 	}
 	on.shaking.begin(ctx, on, fd)
 }
 
+// guest is a client that no loop has yet.
+type guest struct {
+	fd    int
+	tls   *secure // nil: it is spoken to in the clear
+	early []byte  // what it has said already
+}
+
 // hand gives a client to the next loop.
-func (on *listener) hand(fd int, t *secure) {
+func (on *listener) hand(g guest) {
+	tune(g.fd)
 	p := on.p
 	l := p.loops[int(p.next.Add(1))%len(p.loops)]
-	if !l.post(func(l *loop) { l.open(fd, on, t) }) {
-		on.turnAway(fd)
+	if !l.post(func(l *loop) { l.open(g, on) }) {
+		on.turnAway(g.fd)
 	}
 }
 

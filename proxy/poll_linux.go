@@ -123,6 +123,23 @@ func rawWrite(fd int, b []byte) (int, syscall.Errno) {
 	}
 }
 
+// writable tells whether a socket has room for a good deal, a third of its buffer. If
+// it has not, an event will tell when it has: tcp_poll notes that somebody waits.
+func writable(fd int) bool {
+	p := struct {
+		fd             int32
+		events, revent int16
+	}{fd: int32(fd), events: 0x4} // POLLOUT
+	var now syscall.Timespec
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return n > 0 || errno != 0
+}
+
+// roomForRecords gives a socket a buffer of which a third holds several TLS records.
+func roomForRecords(fd int) {
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 256<<10)
+}
+
 // rawAccept takes one connection off a listening socket, non-blocking already.
 // Nobody asks for the peer's address, for which syscall.Accept4 would allocate.
 func rawAccept(fd int) (int, error) {

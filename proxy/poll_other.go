@@ -39,6 +39,8 @@ func dupCloexec(int) (int, error)                    { return -1, errNotLinux }
 func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.ENOSYS }
 func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.ENOSYS }
 func closeFD(int)                                    {}
+func writable(int) bool                              { return false }
+func roomForRecords(int)                             {}
 func shutdownWrite(int)                              {}
 func bindFree(string, string, syscall.RawConn) error { return errNotLinux }
 func localAddress(int) netip.Addr                    { return netip.Addr{} }

@@ -245,6 +245,9 @@ func (l *loop) answered(s *session) {
 // as they are written and it is their turn.
 func (l *loop) popSilent(s *session) {
 	p := s.pend
+	if s.up != nil && len(s.up.unsent) > 0 {
+		return // the last of them may be in it
+	}
 	for p.head < len(p.q) && p.pair == p.head && p.q[p.head].kind == kindSilent && p.off+int(p.q[p.head].size) <= p.sent {
 		if s.streamed && p.len() == 1 {
 			return // it has not been received whole

@@ -77,15 +77,15 @@ const (
 // Redis, so this is far above what anybody means to do.
 const maxInFlight = 1 << 20
 
-func (l *loop) open(fd int, on *listener, t *secure) {
-	s := &session{l: l, on: on, fd: fd, tls: t, site: l.sites[on.master.index]}
+func (l *loop) open(g guest, on *listener) {
+	s := &session{l: l, on: on, fd: g.fd, tls: g.tls, in: g.early, site: l.sites[on.master.index]}
 	s.authed = on.cfg.Password == "" // else it must present it first
 	if !on.shared {
 		s.pin = pinMode
 	}
 	s.req.Unauthenticated(!s.authed)
-	if _, err := l.adopt(fd, s, nil); err != nil {
-		l.drop(fd)
+	if _, err := l.adopt(g.fd, s, nil); err != nil {
+		l.drop(g.fd)
 		l.p.clients.Add(-1)
 		return
 	}
@@ -95,13 +95,15 @@ func (l *loop) open(fd int, on *listener, t *secure) {
 		l.close(s, cutDrain)
 		return
 	}
-	if t != nil { // it may have said something already
-		l.useTLS()
-		s.more = true
-		l.again(s)
-	}
 	if on.tunnel {
 		l.need(s)
+	}
+	if g.tls != nil {
+		l.useTLS()
+		s.site.count.add(statBytesIn, len(s.in))
+		if s.more = g.tls.end != endNone; s.more || len(s.in) > 0 {
+			l.again(s)
+		}
 	}
 }
 
@@ -152,7 +154,7 @@ func (l *loop) clientEvent(s *session, ev uint32) {
 	case !s.gone || s.phase == phaseClosed:
 	case s.held():
 		l.close(s, cutClient)
-	case s.stalled && s.up != nil && s.up.share == nil && s.pend != nil && len(s.pend.unsent()) == 0:
+	case s.stalled && s.up != nil && s.up.share == nil && !s.up.full && s.pend != nil && len(s.pend.unsent()) == 0:
 		// What it sent last waits for an answer that may never come, if that
 		// of a blocking command: Redis sees the end too and lets go of it.
 		s.up.superseded = true

@@ -34,6 +34,7 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 	if !files.On() {
 		return nil, nil
 	}
+	version := files.Version()
 	first, err := files.Certificate()
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert := &certificate{files: files, log: log, pair: first, changed: files.Changed(), looked: time.Now()}
+	cert := &certificate{files: files, log: log, pair: first, version: version, looked: time.Now()}
 	cfg := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.now(), nil },
@@ -59,9 +60,9 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 // not beyond ctx.
 func (k *shaking) begin(ctx context.Context, on *listener, fd int) {
 	k.under.Go(func() {
-		t, fd, err := k.shake(ctx, fd)
+		g, err := k.shake(ctx, fd)
 		if err == nil {
-			on.hand(fd, t)
+			on.hand(g)
 			return
 		}
 		on.p.clients.Add(-1)
@@ -72,25 +73,27 @@ func (k *shaking) begin(ctx context.Context, on *listener, fd int) {
 }
 
 // shake owns fd: it gives back another for the same connection, or closes both.
-func (k *shaking) shake(ctx context.Context, fd int) (*secure, int, error) {
+func (k *shaking) shake(ctx context.Context, fd int) (g guest, err error) {
 	f := os.NewFile(uintptr(fd), "client")
 	nc, err := net.FileConn(f)
 	f.Close()
 	if err != nil {
-		return nil, -1, err
+		return g, err
 	}
+	defer nc.Close()
 	ctx, cancel := context.WithTimeout(ctx, k.limit)
 	defer cancel()
 	t := &secure{wire: wire{Conn: nc}}
 	t.conn = tls.Server(&t.wire, k.cfg)
 	if err := t.conn.HandshakeContext(ctx); err != nil {
-		nc.Close()
-		return nil, -1, err
+		return g, err
 	}
-	defer nc.Close()
-	t.detach()
-	fd, err = dupConn(nc)
-	return t, fd, err
+	if g.early, err = t.detach(); err != nil {
+		return g, err
+	}
+	g.tls = t
+	g.fd, err = dupConn(nc)
+	return g, err
 }
 
 // fail counts a handshake that came to nothing and logs why, seldom: anybody who
@@ -133,7 +136,7 @@ type certificate struct {
 
 	mu      sync.Mutex // guards what follows
 	pair    *tls.Certificate
-	changed time.Time // when the files last did
+	version string // of the files that were read last
 	looked  time.Time
 }
 
@@ -149,16 +152,17 @@ func (c *certificate) now() *tls.Certificate {
 		return c.pair
 	}
 	c.looked = time.Now()
-	changed := c.files.Changed()
-	if changed.Equal(c.changed) {
+	version := c.files.Version()
+	if version == c.version {
 		return c.pair
 	}
+	c.version = version
 	pair, err := c.files.Certificate()
 	if err != nil {
 		c.log.Error().Str("why", err.Error()).Msg("the TLS certificate has changed and cannot be used; the one before stays in force")
 		return c.pair
 	}
-	c.pair, c.changed = pair, changed
+	c.pair = pair
 	c.log.Info().Str("file", c.files.CertFile).Msg("the TLS certificate has changed and is in force")
 	return c.pair
 }

@@ -120,27 +120,37 @@ func (l *loop) flushShared(u *upstream) {
 			u.superseded = true // the letter that says so is on its way
 			return
 		}
-		out := append(l.out[:0], sh.rest...)
-		for _, w := range sh.writers {
-			if len(out) == cap(out) {
-				break
-			}
-			if w.valid(u) {
-				b := w.s.pend.unsent()
-				out = append(out, b[:min(len(b), cap(out)-len(out))]...)
-			}
-		}
+		out := l.gather(u)
 		n := 0
 		if len(out) > 0 || len(u.unsent) > 0 {
 			var errno syscall.Errno
-			if n, errno = l.writeTo(u, out); errno != 0 && errno != syscall.EAGAIN {
+			if n, u.full, errno = l.writeTo(u, out); errno != 0 && errno != syscall.EAGAIN {
 				l.lost(u, errno.Error())
 				return
 			}
 		}
-		u.full = n < len(out) || len(u.unsent) > 0
 		l.wrote(u, n)
 	}
+}
+
+// gather collects what is to be written next: a buffer full, or a TLS record.
+func (l *loop) gather(u *upstream) []byte {
+	room := cap(l.out)
+	if u.tls != nil {
+		room = oneRecord
+	}
+	rest := u.share.rest
+	out := append(l.out[:0], rest[:min(len(rest), room)]...)
+	for _, w := range u.share.writers {
+		if len(out) == room {
+			break
+		}
+		if w.valid(u) {
+			b := w.s.pend.unsent()
+			out = append(out, b[:min(len(b), room-len(out))]...)
+		}
+	}
+	return out
 }
 
 // wrote shares out n written bytes among those who had them to write.

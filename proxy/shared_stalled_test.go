@@ -169,9 +169,6 @@ func (w *world) halves() (n int) {
 // from the old master to what was written whole, or the old one again, or another.
 func TestHalfACommandWaitsNoLongerThanOthers(t *testing.T) {
 	onlyShared(t)
-	if secured {
-		t.Skip("what is sealed counts as sent, whole")
-	}
 	for _, end := range []string{"answered", "aborted", "promoted"} {
 		t.Run(end, func(t *testing.T) {
 			w, a, b := twoNodes(t, longFence, func(cfg *config.Config) { cfg.Hold.MaxWait = config.Duration(time.Second) })
@@ -180,7 +177,11 @@ func TestHalfACommandWaitsNoLongerThanOthers(t *testing.T) {
 			waiting := w.stall(a, "GET", mostShared)
 			all, _ := w.crowd()
 			w.fence()
-			if n := w.halves(); n != 1 {
+			n := w.halves()
+			if n == 0 && secured {
+				t.Skip("the socket was full between two commands, as it may be after a record")
+			}
+			if n != 1 {
 				t.Fatalf("%d commands are written in part", n)
 			}
 			eventually(t, "all that are not written whole to be answered", func() bool {

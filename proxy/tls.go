@@ -17,10 +17,19 @@ import (
 // What makes that possible is that a read of a tls.Conn that has timed out may be
 // repeated (its SetReadDeadline), and that this one's writes cannot fail.
 type secure struct {
-	conn  *tls.Conn
-	wire  wire
-	early bool // conn may hold what came behind the end of the handshake
+	conn *tls.Conn
+	wire wire
+	end  end
 }
+
+// end is what stands behind all that a peer has sent.
+type end uint8
+
+const (
+	endNone  end = iota // as far as is known
+	endClean            // it has said so, or closed the connection
+	endWrong            // what is no record of its
+)
 
 // wire is what a tls.Conn takes for its connection: the socket during the
 // handshake, which a goroutine waits for, and afterwards two buffers.
@@ -64,8 +73,26 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 const keptByTLS = 96 << 10
 
 // detach takes the socket away, once the handshake is done: from now on a loop has
-// its descriptor.
-func (t *secure) detach() { t.wire.Conn, t.early = nil, true }
+// its descriptor. What came in one piece with the end of the handshake no event
+// will tell of; it is returned.
+func (t *secure) detach() (early []byte, err error) {
+	t.wire.Conn = nil
+	chunk := make([]byte, 4<<10)
+	for {
+		n, err := t.conn.Read(chunk)
+		early = append(early, chunk[:n]...)
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return early, nil
+		case err == io.EOF:
+			t.end = endClean
+			return early, nil
+		default:
+			return nil, err
+		}
+	}
+}
 
 // useTLS makes room for records.
 func (l *loop) useTLS() {
@@ -88,29 +115,29 @@ func (l *loop) readFrom(fd int, t *secure, buf []byte) (n int, full bool, errno 
 		return n, n == len(buf), errno
 	}
 	room := min(len(l.sealed), len(buf)-keptByTLS)
-	for {
+	for t.end == endNone {
 		got, errno := rawRead(fd, l.sealed[:room])
-		if errno != 0 && (errno != syscall.EAGAIN || !t.early) {
+		if errno != 0 {
 			return 0, false, errno
 		}
-		n, ended, err := t.unseal(l.sealed[:got], buf)
-		ended = ended || errno == 0 && got == 0
-		switch t.early = ended; {
-		case err != nil || len(t.wire.out) > mostOwed:
-			return 0, false, syscall.EPROTO
-		case n > 0:
-			return n, ended || got == room, 0
-		case ended:
-			return 0, false, 0
-		case errno != 0:
-			return 0, false, errno
+		if n = t.unseal(l.sealed[:got], buf); got == 0 {
+			t.end = max(t.end, endClean)
+		}
+		if len(t.wire.out) > mostOwed {
+			t.end = endWrong
+		}
+		if n > 0 {
+			return n, got == room || t.end != endNone, 0
 		}
 	}
+	if t.end == endWrong {
+		return 0, false, syscall.EPROTO
+	}
+	return 0, false, 0
 }
 
-// unseal gives the content of what was received. ended: the peer has said that
-// nothing more will come.
-func (t *secure) unseal(sealed, buf []byte) (n int, ended bool, err error) {
+// unseal gives the content of what was received.
+func (t *secure) unseal(sealed, buf []byte) (n int) {
 	t.wire.in = sealed
 	defer func() { t.wire.in = nil }()
 	for n < len(buf) {
@@ -118,14 +145,17 @@ func (t *secure) unseal(sealed, buf []byte) (n int, ended bool, err error) {
 		switch n += k; {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return n, false, nil
+			return n
 		case err == io.EOF:
-			return n, true, nil
+			t.end = endClean
+			return n
 		default:
-			return n, false, err
+			t.end = endWrong
+			return n
 		}
 	}
-	return n, false, errors.New("more than was received") // see keptByTLS
+	t.end = endWrong // more than was received, see keptByTLS
+	return n
 }
 
 // seal makes records of p. They are valid until the next call.
@@ -142,40 +172,39 @@ func (l *loop) seal(t *secure, p []byte) []byte {
 	return p
 }
 
-// sealAtOnce bounds what is sealed for one write: what its socket does not take
-// counts as sent, and can only be uncertain if the node is lost.
-const sealAtOnce = 64 << 10
+// oneRecord is what a record holds at most (RFC 8446, section 5.1).
+const oneRecord = 16 << 10
 
-// writeTo writes to an upstream; n bytes of b have been written, or stand sealed
-// in u.unsent, which then goes first.
-func (l *loop) writeTo(u *upstream, b []byte) (n int, errno syscall.Errno) {
+// writeTo writes to an upstream, to which nothing is to be written while it is
+// full; n bytes of b have left. Of TLS it is one record at most, which is made only
+// when the socket will take it whole: of a record in part nobody could say what its
+// node will execute. What in spite of that is not taken, for want of the kernel's
+// memory, counts as sent and goes first.
+func (l *loop) writeTo(u *upstream, b []byte) (n int, full bool, errno syscall.Errno) {
 	if u.tls == nil {
-		if len(b) == 0 {
-			return 0, 0
+		if len(b) > 0 {
+			n, errno = rawWrite(u.fd, b)
 		}
-		return rawWrite(u.fd, b)
+		return n, n < len(b), errno
 	}
-	if len(u.unsent) > 0 {
-		k, errno := rawWrite(u.fd, u.unsent)
-		if u.unsent = u.unsent[k:]; len(u.unsent) > 0 {
-			return 0, errno
+	if len(u.unsent) == 0 {
+		if !writable(u.fd) {
+			return 0, true, 0
 		}
+		n = min(len(b), oneRecord)
+		u.unsent = l.seal(u.tls, b[:n])
+	}
+	k, errno := rawWrite(u.fd, u.unsent)
+	if errno != 0 && errno != syscall.EAGAIN {
 		u.unsent = nil
+		return 0, true, errno
 	}
-	for n < len(b) {
-		part := b[n:min(len(b), n+sealAtOnce)]
-		sealed := l.seal(u.tls, part)
-		n += len(part)
-		k, errno := rawWrite(u.fd, sealed)
-		if errno != 0 && errno != syscall.EAGAIN {
-			return n, errno
-		}
-		if k < len(sealed) {
-			u.unsent = bytes.Clone(sealed[k:])
-			break
-		}
+	if u.unsent = u.unsent[k:]; len(u.unsent) == 0 {
+		u.unsent = nil
+		return n, false, 0
 	}
-	return n, 0
+	u.unsent = bytes.Clone(u.unsent)
+	return n, true, 0
 }
 
 // farewell tells a peer that nothing more will come, so that it can tell the end

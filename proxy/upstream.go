@@ -21,7 +21,7 @@ type upstream struct {
 	view   *sentinel.View
 	rep    resp.Reply // where the present reply ends
 	in     []byte     // the beginning of a reply, scanned, held back until the rest comes
-	unsent []byte     // sealed, and not taken by the socket
+	unsent []byte     // of a TLS record, which the socket took in part
 	tail   tail       // what becomes of the rest of the present reply
 
 	full       bool // the socket did not take all there was
@@ -69,25 +69,22 @@ func (l *loop) flush(s *session) {
 		l.queue(s, u)
 		return
 	}
-	if u.full {
+	if u.full || len(p.unsent()) == 0 && len(u.unsent) == 0 {
 		return
 	}
-	b := p.unsent()
-	if len(b) == 0 && len(u.unsent) == 0 {
-		return
+	for !u.full && (len(p.unsent()) > 0 || len(u.unsent) > 0) {
+		if s.site.m.tracker.View() != u.view {
+			u.superseded = true // the letter that says so is on its way
+			return
+		}
+		n, full, errno := l.writeTo(u, p.unsent())
+		if errno != 0 && errno != syscall.EAGAIN {
+			l.lost(u, errno.Error())
+			return
+		}
+		p.written(n)
+		s.sentAt, u.full = l.now, full
 	}
-	if s.site.m.tracker.View() != u.view {
-		u.superseded = true // the letter that says so is on its way
-		return
-	}
-	n, errno := l.writeTo(u, b)
-	if errno != 0 && errno != syscall.EAGAIN {
-		l.lost(u, errno.Error())
-		return
-	}
-	p.written(n)
-	s.sentAt = l.now
-	u.full = n < len(b) || len(u.unsent) > 0
 	if p.q[len(p.q)-1].flag&flagLarge != 0 {
 		p.release()
 	} else if p.kept() > l.p.replayBytes {
