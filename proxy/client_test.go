@@ -16,7 +16,7 @@ import (
 // reads are complete frames.
 type client struct {
 	t  testing.TB
-	nc conn
+	nc *conn
 	in []byte // received, not yet read
 }
 
@@ -42,7 +42,7 @@ func rawTo(t testing.TB, addr string) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	return &client{t: t, nc: conn{nc, nc.(*net.TCPConn)}}
+	return &client{t: t, nc: &conn{nc, nc.(*net.TCPConn)}}
 }
 
 // send sends bytes as they are.

@@ -78,7 +78,7 @@ type conn struct {
 }
 
 // connect speaks TLS where that is spoken.
-func connect(t testing.TB, addr string) conn {
+func connect(t testing.TB, addr string) *conn {
 	t.Helper()
 	c := rawTo(t, addr).nc
 	if _, ok := fronts.Load(addr); ok || secured {
@@ -94,7 +94,7 @@ func connect(t testing.TB, addr string) conn {
 }
 
 // CloseWrite says that nothing more will be sent.
-func (c conn) CloseWrite() error {
+func (c *conn) CloseWrite() error {
 	if s, ok := c.Conn.(*tls.Conn); ok {
 		s.CloseWrite()
 	}
@@ -102,7 +102,7 @@ func (c conn) CloseWrite() error {
 }
 
 // SetLinger is that of the socket.
-func (c conn) SetLinger(seconds int) { c.tcp.SetLinger(seconds) }
+func (c *conn) SetLinger(seconds int) { c.tcp.SetLinger(seconds) }
 
 // Close closes the socket, as a program does that ends: without a word.
-func (c conn) Close() error { return c.tcp.Close() }
+func (c *conn) Close() error { return c.tcp.Close() }
