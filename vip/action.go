@@ -12,6 +12,7 @@ const (
 	announce             // every address, by gratuitous ARP or unsolicited NA
 	leave                // end the clients on the addresses
 	drop                 // remove the addresses from the interface, if they are there
+	clean                // remove from the interface what others made of the addresses, and nothing of ours
 	enter                // a state: log, notify
 	alarm                // log seldom: somebody has to look at it
 )

@@ -390,6 +390,24 @@ func TestMeddling(t *testing.T) {
 	s.is(t, "n1")
 }
 
+// What else configures the address on the owner, with a prefix, would keep it there
+// when the owner dies. It is removed with an alarm, and the owner is not disturbed.
+func TestDoubled(t *testing.T) {
+	s := play(t, fastMulticast, ours, ours)
+	if err := s.Nodes[0].IP("addr add 10.78.0.100/24 dev eth0"); err != nil {
+		t.Fatal(err)
+	}
+	s.nodes[0].until(t, "the alarm", func(st Stats) bool { return st.Alarms[strayAddress] == 1 })
+	s.procs[0].Await(t, "was put on eth0 by somebody else, in a prefix")
+	s.is(t, "n1")
+	if st := s.nodes[0].stats(t); st.Transitions[Master] != 1 {
+		t.Errorf("it became the owner %d times", st.Transitions[Master])
+	}
+	s.procs[0].Kill()
+	s.is(t, "n2")
+	s.fresh(t, "n2")
+}
+
 // An interface that is taken away and made anew is used again, though it is another
 // one to the kernel.
 func TestInterfaceAnew(t *testing.T) {

@@ -211,12 +211,15 @@ func (r *router) closeSocket() {
 
 // catchUp finds out what has become of the addresses while no report came.
 func (r *router) catchUp() {
-	gone, came := r.link.resync()
+	gone, came, doubled := r.link.resync()
 	for _, ip := range gone {
 		r.do(r.machine.lost(time.Now(), ip))
 	}
 	for _, ip := range came {
 		r.do(r.machine.appeared(time.Now(), ip))
+	}
+	for _, ip := range doubled {
+		r.do(r.machine.doubled(time.Now(), ip))
 	}
 }
 
@@ -234,10 +237,12 @@ func (r *router) change(c change) {
 	switch {
 	case c.what == linked, !ours && r.concerns(c):
 		r.look()
-	case c.what == goneFrom && ours && r.link.gone(c.addr):
+	case c.what == goneFrom && ours && c.alone && r.link.gone(c.addr):
 		r.do(r.machine.lost(time.Now(), c.addr))
-	case c.what == cameTo && ours && r.link.came(c.addr):
+	case c.what == cameTo && ours && c.alone && r.link.came(c.addr):
 		r.do(r.machine.appeared(time.Now(), c.addr))
+	case c.what == cameTo && ours && !c.alone && r.link.doubled(c.addr):
+		r.do(r.machine.doubled(time.Now(), c.addr))
 	}
 }
 
@@ -317,6 +322,9 @@ func (r *router) act(a action) error {
 	case drop:
 		_, err := r.lease.drop()
 		_ = r.count("drop", err) // the lease ends by itself
+	case clean:
+		_, err := r.link.clean()
+		_ = r.count("drop", err)
 	case enter:
 		r.enter(a)
 	case alarm:

@@ -65,7 +65,7 @@ func TestLeaseEnds(t *testing.T) {
 			if err := l.refresh(); !errors.As(err, &sleep) || sleep.gap < l.lifetime {
 				t.Errorf("refreshing a lease that has ended: %v", err)
 			}
-			if l.link.has(addr) {
+			if has, _ := l.link.entries(addr); has {
 				t.Error("the refresh brought the address back")
 			}
 			if s := l.stats(); s.Slept != 1 || s.LatenessMax < 0.9 || !s.Held {
@@ -124,21 +124,26 @@ func TestLinkReports(t *testing.T) {
 	if l.gone(address4) {
 		t.Error("what was not there is gone")
 	}
-	must(n.IP("addr add 10.78.0.100/24 dev eth0"))
+	must(n.IP("addr add 10.78.0.100/32 dev eth0"))
 	if !l.came(address4) || l.came(address4) {
 		t.Error("an address of somebody else is to be told of, once")
 	}
-	must(n.IP("addr del 10.78.0.100/24 dev eth0"))
+	must(n.IP("addr del 10.78.0.100/32 dev eth0"))
 	if !l.gone(address4) || l.gone(address4) {
 		t.Error("its end is to be told of, once")
 	}
-	must(n.IP("addr add 10.78.0.100/32 dev eth0"))
-	if gone, came := l.resync(); len(gone) != 0 || len(came) != 1 {
-		t.Errorf("resync: gone %v, came %v", gone, came)
+	must(n.IP("addr add 10.78.0.100/32 dev eth0", "addr add 10.78.0.100/24 dev eth0"))
+	if gone, came, doubled := l.resync(); len(gone) != 0 || len(came) != 1 || len(doubled) != 1 || !l.doubled(address4) {
+		t.Errorf("resync: gone %v, came %v, doubled %v", gone, came, doubled)
+	}
+	removed, err = l.clean()
+	must(err)
+	if has, others := l.entries(address4); len(removed) != 1 || !has || len(others) > 0 || l.doubled(address4) {
+		t.Errorf("cleaned %v, ours is there: %v, others %v", removed, has, others)
 	}
 	must(n.IP("addr del 10.78.0.100/32 dev eth0"))
-	if gone, came := l.resync(); len(gone) != 1 || len(came) != 0 {
-		t.Errorf("resync: gone %v, came %v", gone, came)
+	if gone, came, doubled := l.resync(); len(gone) != 1 || len(came) != 0 || len(doubled) != 0 {
+		t.Errorf("resync: gone %v, came %v, doubled %v", gone, came, doubled)
 	}
 	must(n.IP("link del eth0"))
 	if fault := l.look(); fault != "interface eth0 does not exist" {
