@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"holdfast/config"
 	"holdfast/internal/lan"
@@ -211,6 +212,47 @@ func TestAnnouncements(t *testing.T) {
 	capture.Await(t, "Reply 10.78.0.100 is-at")
 	capture.Await(t, "[icmp6 sum ok] ICMP6, neighbor advertisement, length 32, tgt is fd00:78::100, Flags [override]")
 	capture.Await(t, "neighbor advertisement, length 32, tgt is fe80::100, Flags [override]")
+}
+
+// A peer that does not answer ARP, or an interface that has stopped sending, fills
+// the queue of the socket. That has to be an error and not a wait, for the next that
+// the router has to do may be to remove the addresses.
+func TestSendNeverWaits(t *testing.T) {
+	t.Parallel()
+	for _, w := range []wire{fastUnicast, fastSixUni} {
+		t.Run(w.String(), func(t *testing.T) {
+			t.Parallel()
+			l := lan.New(t, 1)
+			v := w.vip(l, 100)
+			v.Peers = append(v.Peers, v.Addresses...) // nobody has it
+			link := newTestLink(t, l.Nodes[0], v.Addresses...)
+			own, err := link.own(familyOf(v.Addresses[0]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s *socket
+			err = l.Nodes[0].Inside(func() (err error) {
+				s, err = openSocket(v, link.index, own)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.close()
+			if err := s.conn.(*net.IPConn).SetWriteBuffer(1); err != nil { // the kernel makes it its least
+				t.Fatal(err)
+			}
+			a := advert{version: 3, routerID: 51, priority: 100, interval: w.advert, addresses: v.Addresses}
+			for range 100 {
+				if err = s.send(a); err != nil {
+					break
+				}
+			}
+			if !errors.Is(err, unix.ENOBUFS) {
+				t.Errorf("100 adverts to a peer that is not there, with room for a few: %v", err)
+			}
+		})
+	}
 }
 
 // A command that hangs is killed with what it started, and of the states that
