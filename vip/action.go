@@ -26,6 +26,7 @@ type action struct {
 	kind   kind
 	advert advert // send
 	state  State  // enter
+	alarm  string // alarm: which
 	why    string // enter, alarm
 }
 
@@ -48,5 +49,5 @@ func (m *machine) say(priority int) {
 
 func (m *machine) raise(name, why string) {
 	m.alarms[name]++
-	m.actions = append(m.actions, action{kind: alarm, why: why})
+	m.actions = append(m.actions, action{kind: alarm, alarm: name, why: why})
 }

@@ -328,7 +328,7 @@ func (r *router) act(a action) error {
 	case enter:
 		r.enter(a)
 	case alarm:
-		if r.talk.worth(time.Now(), a.why) {
+		if r.talk.worth(time.Now(), a.alarm) {
 			r.log.Error().Msg(a.why + " (logged once a minute)")
 		}
 	}

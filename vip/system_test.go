@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -290,4 +291,20 @@ func TestNotifierBounds(t *testing.T) {
 func exists(dir, name string) bool {
 	_, err := os.Stat(filepath.Join(dir, name))
 	return err == nil
+}
+
+// Whatever an alarm says, it is logged once a minute: a rival chooses what it says.
+func TestAlarmsAreLoggedSeldom(t *testing.T) {
+	log := &bytes.Buffer{}
+	r := &router{log: zerolog.New(log)}
+	for priority := range 200 {
+		for _, name := range []string{twoOwners, duplicate255} {
+			if err := r.act(action{kind: alarm, alarm: name, why: fmt.Sprint("a rival has priority ", priority)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 2 {
+		t.Errorf("two alarms led to %d lines", lines)
+	}
 }
