@@ -288,6 +288,18 @@ func TestNotifierBounds(t *testing.T) {
 	}
 }
 
+// Whatever a server said that led to a state, the command runs, and is told of it.
+func TestNotifierTellsAnyReason(t *testing.T) {
+	log := &bytes.Buffer{}
+	n := newNotifier(config.VIP{NotifyFault: config.Command{"sh", "-c", `echo "told: $HOLDFAST_VIP_WHY"`}}, zerolog.New(log))
+	go n.run()
+	n.tell(notice{state: stateFault, why: "it said: ERR\x00no\r\n\xff" + strings.Repeat("!", 1<<20)})
+	n.close()
+	if !strings.Contains(log.String(), `"said":"told: it said: ERR no  !!!!`) {
+		t.Errorf("the log has %s", log)
+	}
+}
+
 func exists(dir, name string) bool {
 	_, err := os.Stat(filepath.Join(dir, name))
 	return err == nil
