@@ -25,6 +25,12 @@ type scene struct {
 // play sets the scene with routers of these kinds, beside other tests.
 func play(t *testing.T, w wire, makers ...maker) *scene {
 	t.Helper()
+	return playWith(t, w, []int{200, 150, 100}, makers...)
+}
+
+// playWith sets it with other priorities. The first node starts first.
+func playWith(t *testing.T, w wire, priorities []int, makers ...maker) *scene {
+	t.Helper()
 	t.Parallel()
 	s := &scene{LAN: lan.New(t, len(makers)), wire: w}
 	s.owners, s.probe = s.Watch(t, w.address()), s.LAN.Probe(t, w.address())
@@ -33,8 +39,9 @@ func play(t *testing.T, w wire, makers ...maker) *scene {
 			lan.Need(t, "keepalived")
 			s.Nodes[i].Serve(t)
 		}
-		p, n := m.start(t, s.LAN, s.Nodes[i], w, 200-50*i)
+		p, n := m.start(t, s.LAN, s.Nodes[i], w, priorities[i])
 		s.procs, s.nodes = append(s.procs, p), append(s.nodes, n)
+		s.owners.Await(t, "n1")
 	}
 	s.is(t, "n1")
 	return s
