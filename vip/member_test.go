@@ -42,6 +42,7 @@ type orders struct {
 const ordersIn = "HOLDFAST_TEST_NODE"
 
 func TestMain(m *testing.M) {
+	Launched()
 	if text := os.Getenv(ordersIn); text != "" {
 		os.Exit(nodeMain(text))
 	}

@@ -95,7 +95,8 @@ const (
 func (n *notifier) exec(command config.Command, note notice) {
 	ctx, cancel := context.WithTimeout(context.Background(), n.most)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", command...)
+	cmd.Args[0] = launcher
 	cmd.Env = append(os.Environ(), n.environment(note)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -254,55 +252,6 @@ func TestSendNeverWaits(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A command that hangs is killed with what it started, and of the states that
-// come meanwhile only the last is told.
-func TestNotifierBounds(t *testing.T) {
-	dir := t.TempDir()
-	log := &bytes.Buffer{}
-	v := config.VIP{
-		NotifyMaster: config.Command{"sh", "-c", "touch " + filepath.Join(dir, "begun") + "; sleep 60 & wait"},
-		NotifyBackup: config.Command{"touch", filepath.Join(dir, "backup")},
-		NotifyFault:  config.Command{"touch", filepath.Join(dir, "fault")},
-	}
-	n := newNotifier(v, zerolog.New(zerolog.SyncWriter(log))) // run and tell both log
-	n.most = 500 * time.Millisecond
-	go n.run()
-	n.tell(notice{state: stateMaster})
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !exists(dir, "begun"); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("the command has not begun")
-		}
-	}
-	n.tell(notice{state: stateBackup})
-	n.tell(notice{state: stateFault})
-	n.close()
-	if exists(dir, "backup") || !exists(dir, "fault") {
-		t.Error("the last state is to be told, and not the one before")
-	}
-	if !strings.Contains(log.String(), "killed after 500ms") {
-		t.Errorf("the log has %s", log)
-	}
-}
-
-// Whatever a server said that led to a state, the command runs, and is told of it.
-func TestNotifierTellsAnyReason(t *testing.T) {
-	log := &bytes.Buffer{}
-	n := newNotifier(config.VIP{NotifyFault: config.Command{"sh", "-c", `echo "told: $HOLDFAST_VIP_WHY"`}}, zerolog.New(log))
-	go n.run()
-	n.tell(notice{state: stateFault, why: "it said: ERR\x00no\r\n\xff" + strings.Repeat("!", 1<<20)})
-	n.close()
-	if !strings.Contains(log.String(), `"said":"told: it said: ERR no  !!!!`) {
-		t.Errorf("the log has %s", log)
-	}
-}
-
-func exists(dir, name string) bool {
-	_, err := os.Stat(filepath.Join(dir, name))
-	return err == nil
 }
 
 // Whatever an alarm says, it is logged once a minute: a rival chooses what it says.
