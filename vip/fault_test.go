@@ -446,15 +446,20 @@ func TestLostReports(t *testing.T) {
 	s.is(t, "n1")
 }
 
-// A farewell that hangs does not keep the address.
+// A farewell that hangs does not keep the address, and is not begun again.
 func TestHangingFarewell(t *testing.T) {
 	t.Parallel()
 	l := lan.New(t, 1)
 	owners := l.Watch(t, address4)
 	n := run(t, l.Nodes[0], orders{Hang: true}, fastMulticast.vip(l, 100))
-	owners.Await(t, "n1")
-	n.say(t, "unfit for the test")
-	owners.Await(t)
-	n.until(t, "the failure", func(s Stats) bool { return s.Failures["leave"] == 1 })
+	for round := range uint64(3) {
+		owners.Await(t, "n1")
+		n.say(t, "unfit for the test")
+		owners.Await(t)
+		n.until(t, "the failure", func(s Stats) bool { return s.Failures["leave"] == round+1 })
+		n.say(t, "fit")
+	}
+	n.Await(t, "clients are ended: 1")
+	n.Quiet(t, "clients are ended: 2")
 	n.Signal(syscall.SIGTERM)
 }

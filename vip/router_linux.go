@@ -25,6 +25,8 @@ type router struct {
 	log   zerolog.Logger
 	leave func([]netip.Addr) // may be nil
 
+	parted chan struct{} // closed while leave does not run
+
 	machine  *machine
 	link     *link
 	lease    *lease
@@ -53,8 +55,10 @@ func newRouter(v config.VIP, leave func([]netip.Addr), log zerolog.Logger) (*rou
 	if err != nil {
 		return nil, err
 	}
+	parted := make(chan struct{})
+	close(parted)
 	r := &router{
-		vip: v, leave: leave, link: link,
+		vip: v, leave: leave, parted: parted, link: link,
 		log:     log.With().Str("vip", v.Name).Str("interface", v.Interface).Int("router_id", v.RouterID).Logger(),
 		machine: newMachine(v, v.Source, time.Now()),
 		lease:   newLease(link, time.Duration(v.AdvertInterval)),
@@ -358,15 +362,19 @@ func (r *router) count(tried string, err error) error {
 }
 
 // farewell has the clients on the addresses ended, as long as the addresses are
-// still there to say so from.
+// still there to say so from. One that hangs is not begun again beside itself.
 func (r *router) farewell() {
 	if r.leave == nil {
 		return
 	}
-	ended := make(chan struct{})
-	go r.part(ended)
 	select {
-	case <-ended:
+	case <-r.parted:
+		r.parted = make(chan struct{})
+		go r.part(r.parted)
+	default:
+	}
+	select {
+	case <-r.parted:
 	case <-time.After(leaveTimeout):
 		_ = r.count("leave", fmt.Errorf("clients are still being ended after %v; not waiting for them", leaveTimeout))
 	}
