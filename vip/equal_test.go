@@ -70,8 +70,9 @@ func TestSuspendedOwner(t *testing.T) {
 			s.procs[0].Freeze()
 			s.is(t, "n2")
 			s.procs[0].Thaw()
-			s.nodes[0].until(t, "it has slept, and hears the other for longer than its patience", func(st Stats) bool {
-				return st.Lease.Slept == 1 && st.State == Backup && st.Peer != nil &&
+			// It may have yielded to what it had not heard yet, or have noticed that it slept.
+			s.nodes[0].until(t, "it hears the other for longer than its patience", func(st Stats) bool {
+				return st.State == Backup && st.Since.After(begun) && st.Peer != nil &&
 					st.Peer.Heard.Sub(st.Since) > s.wire.masterDown(100)
 			})
 			s.is(t, "n2")
