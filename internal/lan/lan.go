@@ -35,7 +35,7 @@ func New(tb testing.TB, nodes int) *LAN {
 	tb.Cleanup(l.close)
 	err := l.build(nodes)
 	if errors.Is(err, errNamespaces) {
-		missing(tb, err.Error())
+		Missing(tb, err.Error())
 	}
 	if err != nil {
 		tb.Fatal(err)
@@ -51,13 +51,13 @@ func Need(tb testing.TB, programs ...string) {
 	tb.Helper()
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
-			missing(tb, err.Error())
+			Missing(tb, err.Error())
 		}
 	}
 }
 
-// missing skips the test, or fails it where skipping would hide it for good.
-func missing(tb testing.TB, what string) {
+// Missing skips the test, or fails it where skipping would hide it for good.
+func Missing(tb testing.TB, what string) {
 	tb.Helper()
 	if os.Getenv("CI") == "true" {
 		tb.Fatal("cannot run:", what)
