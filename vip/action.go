@@ -12,6 +12,7 @@ const (
 	announce             // every address, by gratuitous ARP or unsolicited NA
 	leave                // end the clients on the addresses
 	drop                 // remove the addresses from the interface, if they are there
+	clean                // remove from the interface what others made of the addresses, and nothing of ours
 	enter                // a state: log, notify
 	alarm                // log seldom: somebody has to look at it
 )
@@ -25,6 +26,7 @@ type action struct {
 	kind   kind
 	advert advert // send
 	state  State  // enter
+	alarm  string // alarm: which
 	why    string // enter, alarm
 }
 
@@ -47,5 +49,5 @@ func (m *machine) say(priority int) {
 
 func (m *machine) raise(name, why string) {
 	m.alarms[name]++
-	m.actions = append(m.actions, action{kind: alarm, why: why})
+	m.actions = append(m.actions, action{kind: alarm, alarm: name, why: why})
 }

@@ -25,6 +25,12 @@ type scene struct {
 // play sets the scene with routers of these kinds, beside other tests.
 func play(t *testing.T, w wire, makers ...maker) *scene {
 	t.Helper()
+	return playWith(t, w, []int{200, 150, 100}, makers...)
+}
+
+// playWith sets it with other priorities. The first node starts first.
+func playWith(t *testing.T, w wire, priorities []int, makers ...maker) *scene {
+	t.Helper()
 	t.Parallel()
 	s := &scene{LAN: lan.New(t, len(makers)), wire: w}
 	s.owners, s.probe = s.Watch(t, w.address()), s.LAN.Probe(t, w.address())
@@ -33,8 +39,9 @@ func play(t *testing.T, w wire, makers ...maker) *scene {
 			lan.Need(t, "keepalived")
 			s.Nodes[i].Serve(t)
 		}
-		p, n := m.start(t, s.LAN, s.Nodes[i], w, 200-50*i)
+		p, n := m.start(t, s.LAN, s.Nodes[i], w, priorities[i])
 		s.procs, s.nodes = append(s.procs, p), append(s.nodes, n)
+		s.owners.Await(t, "n1")
 	}
 	s.is(t, "n1")
 	return s
@@ -390,6 +397,24 @@ func TestMeddling(t *testing.T) {
 	s.is(t, "n1")
 }
 
+// What else configures the address on the owner, with a prefix, would keep it there
+// when the owner dies. It is removed with an alarm, and the owner is not disturbed.
+func TestDoubled(t *testing.T) {
+	s := play(t, fastMulticast, ours, ours)
+	if err := s.Nodes[0].IP("addr add 10.78.0.100/24 dev eth0"); err != nil {
+		t.Fatal(err)
+	}
+	s.nodes[0].until(t, "the alarm", func(st Stats) bool { return st.Alarms[strayAddress] == 1 })
+	s.procs[0].Await(t, "was put on eth0 by somebody else, in a prefix")
+	s.is(t, "n1")
+	if st := s.nodes[0].stats(t); st.Transitions[Master] != 1 {
+		t.Errorf("it became the owner %d times", st.Transitions[Master])
+	}
+	s.procs[0].Kill()
+	s.is(t, "n2")
+	s.fresh(t, "n2")
+}
+
 // An interface that is taken away and made anew is used again, though it is another
 // one to the kernel.
 func TestInterfaceAnew(t *testing.T) {
@@ -421,15 +446,20 @@ func TestLostReports(t *testing.T) {
 	s.is(t, "n1")
 }
 
-// A farewell that hangs does not keep the address.
+// A farewell that hangs does not keep the address, and is not begun again.
 func TestHangingFarewell(t *testing.T) {
 	t.Parallel()
 	l := lan.New(t, 1)
 	owners := l.Watch(t, address4)
 	n := run(t, l.Nodes[0], orders{Hang: true}, fastMulticast.vip(l, 100))
-	owners.Await(t, "n1")
-	n.say(t, "unfit for the test")
-	owners.Await(t)
-	n.until(t, "the failure", func(s Stats) bool { return s.Failures["leave"] == 1 })
+	for round := range uint64(3) {
+		owners.Await(t, "n1")
+		n.say(t, "unfit for the test")
+		owners.Await(t)
+		n.until(t, "the failure", func(s Stats) bool { return s.Failures["leave"] == round+1 })
+		n.say(t, "fit")
+	}
+	n.Await(t, "clients are ended: 1")
+	n.Quiet(t, "clients are ended: 2")
 	n.Signal(syscall.SIGTERM)
 }

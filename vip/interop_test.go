@@ -90,3 +90,34 @@ func testPair(t *testing.T, w wire, high, low maker) {
 	}
 	dump.Await(t, "vrid 51, prio 150")
 }
+
+// A keepalived that is given another priority while it runs: the address goes to
+// whoever has the higher one now, and the clients with it.
+func TestReloadedPeer(t *testing.T) {
+	t.Parallel()
+	for _, w := range []wire{fastMulticast, fastSix, slowUnicast} {
+		t.Run(w.String(), func(t *testing.T) {
+			if w.advert >= time.Second {
+				long(t)
+			}
+			s := play(t, w, ours, guest)
+			for _, turn := range []struct {
+				priority int
+				owner    string
+			}{{250, "n2"}, {50, "n1"}, {250, "n2"}} {
+				reloaded := time.Now()
+				s.Nodes[1].Reload(t, s.procs[1], w.keepalived(s.LAN, s.Nodes[1], turn.priority))
+				s.is(t, turn.owner)
+				s.fresh(t, turn.owner)
+				wait(time.Second) // for an outage that is still to come
+				s.one(t, reloaded, 200*time.Millisecond)
+				if o := s.probe.Outage(reloaded); o > time.Second {
+					t.Errorf("outage %v", o)
+				}
+			}
+			if st := s.nodes[0].stats(t); sum(st.Rejected) > 0 || sum(st.Failures) > 0 {
+				t.Errorf("statistics: %+v", st)
+			}
+		})
+	}
+}

@@ -100,39 +100,70 @@ func (l *link) put(lifetime time.Duration) error {
 	return nil
 }
 
-// remove takes the addresses away, and returns those that were there. Other
-// prefix lengths than ours come from whoever configured the address before us.
+// remove takes the addresses away, and returns those that were there, by us or by
+// somebody else.
 func (l *link) remove() (removed []netip.Addr, err error) {
+	removed, err = l.clean()
 	for _, ip := range l.addresses {
-		for _, a := range append(l.others(ip), *l.address(ip)) {
-			e := l.handle.AddrDel(nil, &a)
-			switch {
-			case e == nil:
-				l.removals[ip]++
-				removed = append(removed, ip)
-			case !errors.Is(e, unix.EADDRNOTAVAIL) && !errors.Is(e, unix.ENODEV):
-				err = errors.Join(err, fmt.Errorf("remove %v from %s: %w", ip, l.name, e))
-			}
+		was, e := l.delete(l.address(ip))
+		if was {
+			l.removals[ip]++
+			removed = append(removed, ip)
 		}
+		err = errors.Join(err, e)
 		l.there[ip] = false
 	}
 	return removed, err
 }
 
-// others are the entries of ip on the interface with another prefix length.
-func (l *link) others(ip netip.Addr) (found []netlink.Addr) {
-	list, _ := l.handle.AddrList(l.at(), familyOf(ip)) // if this fails, so does the removal itself
-	for _, a := range list {
-		if ones, _ := a.Mask.Size(); unmapped(a.IP) == ip && ones != ip.BitLen() {
-			a.LinkIndex = l.index
-			found = append(found, a)
+// clean takes away what stands beside our entries of the addresses. It was made by
+// whoever configured them by other means, has no lease, and would outlive us.
+func (l *link) clean() (removed []netip.Addr, err error) {
+	for _, ip := range l.addresses {
+		_, others := l.entries(ip)
+		for i := range others {
+			was, e := l.delete(&others[i])
+			if was {
+				removed = append(removed, ip)
+			}
+			err = errors.Join(err, e)
 		}
 	}
-	return found
+	return removed, err
 }
 
-// gone takes the kernel's report that an address was removed, and says whether
-// that was somebody else, or the end of a lease.
+// delete says whether there was something to delete.
+func (l *link) delete(a *netlink.Addr) (was bool, err error) {
+	err = l.handle.AddrDel(nil, a)
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("remove %v from %s: %w", a.IPNet, l.name, err)
+	}
+	return true, nil
+}
+
+// entries are those of ip on the interface: whether there is one as we make it, and
+// those with another prefix length.
+func (l *link) entries(ip netip.Addr) (has bool, others []netlink.Addr) {
+	list, _ := l.handle.AddrList(l.at(), familyOf(ip)) // if this fails, so will what is done about them
+	for _, a := range list {
+		if unmapped(a.IP) != ip {
+			continue
+		}
+		if alone(a.Mask) {
+			has = true
+		} else {
+			a.LinkIndex = l.index
+			others = append(others, a)
+		}
+	}
+	return has, others
+}
+
+// gone takes the kernel's report that our entry of an address was removed, and says
+// whether that was somebody else, or the end of a lease.
 func (l *link) gone(ip netip.Addr) bool {
 	if l.removals[ip] > 0 {
 		l.removals[ip]--
@@ -143,42 +174,45 @@ func (l *link) gone(ip netip.Addr) bool {
 	return was
 }
 
-// came takes the kernel's report that an address was added or refreshed, and says
-// whether somebody else did it. The report may be of an earlier moment, so the
+// came takes the kernel's report that an entry as ours was added or refreshed, and
+// says whether somebody else did it. The report may be of an earlier moment, so the
 // interface is asked.
 func (l *link) came(ip netip.Addr) bool {
-	if l.there[ip] || !l.has(ip) {
-		return false
+	if l.there[ip] {
+		return false // refreshed
 	}
-	l.there[ip] = true
-	return true
+	l.there[ip], _ = l.entries(ip)
+	return l.there[ip]
+}
+
+// doubled takes the report of another entry, and says whether it is still there.
+func (l *link) doubled(ip netip.Addr) bool {
+	_, others := l.entries(ip)
+	return len(others) > 0
 }
 
 // resync compares what is known with what is, after reports were lost or on
 // another interface, and returns what was not noticed.
-func (l *link) resync() (gone, came []netip.Addr) {
+func (l *link) resync() (gone, came, doubled []netip.Addr) {
 	clear(l.removals)
 	for _, ip := range l.addresses {
-		has := l.has(ip)
+		has, others := l.entries(ip)
 		switch {
 		case l.there[ip] && !has:
 			gone = append(gone, ip)
 		case !l.there[ip] && has:
 			came = append(came, ip)
 		}
+		if len(others) > 0 {
+			doubled = append(doubled, ip)
+		}
 		l.there[ip] = has
 	}
-	return gone, came
+	return gone, came, doubled
 }
 
 // ours says whether the address is one of the instance's.
 func (l *link) ours(ip netip.Addr) bool { return slices.Contains(l.addresses, ip) }
-
-// has asks whether the address is on the interface.
-func (l *link) has(ip netip.Addr) bool {
-	list, _ := l.handle.AddrList(l.at(), familyOf(ip))
-	return slices.ContainsFunc(list, func(a netlink.Addr) bool { return unmapped(a.IP) == ip })
-}
 
 func (l *link) at() netlink.Link {
 	return &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: l.name, Index: l.index}}
@@ -191,6 +225,12 @@ func (l *link) address(ip netip.Addr) *netlink.Addr {
 		IPNet:     &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(ip.BitLen(), ip.BitLen())},
 		LinkIndex: l.index,
 	}
+}
+
+// alone says whether a prefix has no other address in it.
+func alone(m net.IPMask) bool {
+	ones, bits := m.Size()
+	return ones == bits
 }
 
 func familyOf(ip netip.Addr) int {

@@ -233,6 +233,15 @@ func (m *machine) appeared(now time.Time, addr netip.Addr) []action {
 	return m.settle()
 }
 
+// doubled takes that somebody else put an address on the interface with a prefix
+// that ours never have. It has no lease: a node that dies would keep it.
+func (m *machine) doubled(now time.Time, addr netip.Addr) []action {
+	m.at(now)
+	m.raise(strayAddress, fmt.Sprintf("%v was put on %s by somebody else, in a prefix; it is removed", addr, m.vip.Interface))
+	m.do(clean)
+	return m.settle()
+}
+
 // lost takes that an address is gone from the interface, and not by a drop.
 func (m *machine) lost(now time.Time, addr netip.Addr) []action {
 	m.at(now)

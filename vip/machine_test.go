@@ -88,7 +88,7 @@ func (s *story) anything(r *rand.Rand) []action {
 	if r.IntN(50) == 0 {
 		s.now = s.now.Add(time.Duration(r.Int64N(int64(time.Minute))))
 	}
-	switch r.IntN(14) {
+	switch r.IntN(15) {
 	case 0:
 		return s.m.fit(s.now, Fitness{Fit: r.IntN(4) > 0, Why: "so", LocalMaster: r.IntN(2) == 0})
 	case 1:
@@ -112,6 +112,8 @@ func (s *story) anything(r *rand.Rand) []action {
 			a.interval = centisecond * time.Duration(1+r.IntN(4095))
 		}
 		return s.m.hear(s.now, address([]string{"A", "C"}[r.IntN(2)]), a)
+	case 10:
+		return s.m.doubled(s.now, s.vip.Addresses[0])
 	}
 	return s.m.tick(s.now)
 }

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +43,7 @@ type orders struct {
 const ordersIn = "HOLDFAST_TEST_NODE"
 
 func TestMain(m *testing.M) {
+	Launched()
 	if text := os.Getenv(ordersIn); text != "" {
 		os.Exit(nodeMain(text))
 	}
@@ -70,7 +72,11 @@ func nodeMain(text string) int {
 	server := lan.Serve(listener, o.Name)
 	leave := server.End
 	if o.Hang {
-		leave = func([]netip.Addr) { select {} }
+		var begun atomic.Int32
+		leave = func([]netip.Addr) {
+			fmt.Fprintln(os.Stderr, "clients are ended:", begun.Add(1))
+			select {}
+		}
 	}
 	zerolog.TimeFieldFormat = "15:04:05.000"
 	rs, err := New(o.VIPs, leave, zerolog.New(os.Stderr).With().Timestamp().Logger())

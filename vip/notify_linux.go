@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 
@@ -94,7 +95,8 @@ const (
 func (n *notifier) exec(command config.Command, note notice) {
 	ctx, cancel := context.WithTimeout(context.Background(), n.most)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", command...)
+	cmd.Args[0] = launcher
 	cmd.Env = append(os.Environ(), n.environment(note)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -118,12 +120,24 @@ func (n *notifier) environment(note notice) []string {
 	return []string{
 		"HOLDFAST_VIP_NAME=" + n.vip.Name,
 		"HOLDFAST_VIP_STATE=" + note.state,
-		"HOLDFAST_VIP_WHY=" + note.why,
+		"HOLDFAST_VIP_WHY=" + plainText(note.why),
 		"HOLDFAST_VIP_PRIORITY=" + fmt.Sprint(note.priority),
 		"HOLDFAST_VIP_INTERFACE=" + n.vip.Interface,
 		"HOLDFAST_VIP_ROUTER_ID=" + fmt.Sprint(n.vip.RouterID),
 		"HOLDFAST_VIP_ADDRESSES=" + strings.Join(words(n.vip.Addresses), " "),
 	}
+}
+
+// plainText is text as one line of bounded length. A reason may quote what a server
+// answered, and no command runs with a NUL in its environment, or with 128 KiB.
+func plainText(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), excerptBytes)], "")
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, text)
 }
 
 func words(addresses []netip.Addr) []string {

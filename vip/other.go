@@ -23,6 +23,9 @@ func New(instances []config.VIP, _ func([]netip.Addr), _ zerolog.Logger) (*Route
 	return &Routers{}, nil
 }
 
+// Launched does nothing.
+func Launched() {}
+
 // Check is the error of New.
 func Check(instances []config.VIP) error {
 	_, err := New(instances, nil, zerolog.Nop())

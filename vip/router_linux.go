@@ -25,6 +25,8 @@ type router struct {
 	log   zerolog.Logger
 	leave func([]netip.Addr) // may be nil
 
+	parted chan struct{} // closed while leave does not run
+
 	machine  *machine
 	link     *link
 	lease    *lease
@@ -53,8 +55,10 @@ func newRouter(v config.VIP, leave func([]netip.Addr), log zerolog.Logger) (*rou
 	if err != nil {
 		return nil, err
 	}
+	parted := make(chan struct{})
+	close(parted)
 	r := &router{
-		vip: v, leave: leave, link: link,
+		vip: v, leave: leave, parted: parted, link: link,
 		log:     log.With().Str("vip", v.Name).Str("interface", v.Interface).Int("router_id", v.RouterID).Logger(),
 		machine: newMachine(v, v.Source, time.Now()),
 		lease:   newLease(link, time.Duration(v.AdvertInterval)),
@@ -211,12 +215,15 @@ func (r *router) closeSocket() {
 
 // catchUp finds out what has become of the addresses while no report came.
 func (r *router) catchUp() {
-	gone, came := r.link.resync()
+	gone, came, doubled := r.link.resync()
 	for _, ip := range gone {
 		r.do(r.machine.lost(time.Now(), ip))
 	}
 	for _, ip := range came {
 		r.do(r.machine.appeared(time.Now(), ip))
+	}
+	for _, ip := range doubled {
+		r.do(r.machine.doubled(time.Now(), ip))
 	}
 }
 
@@ -234,10 +241,12 @@ func (r *router) change(c change) {
 	switch {
 	case c.what == linked, !ours && r.concerns(c):
 		r.look()
-	case c.what == goneFrom && ours && r.link.gone(c.addr):
+	case c.what == goneFrom && ours && c.alone && r.link.gone(c.addr):
 		r.do(r.machine.lost(time.Now(), c.addr))
-	case c.what == cameTo && ours && r.link.came(c.addr):
+	case c.what == cameTo && ours && c.alone && r.link.came(c.addr):
 		r.do(r.machine.appeared(time.Now(), c.addr))
+	case c.what == cameTo && ours && !c.alone && r.link.doubled(c.addr):
+		r.do(r.machine.doubled(time.Now(), c.addr))
 	}
 }
 
@@ -317,10 +326,13 @@ func (r *router) act(a action) error {
 	case drop:
 		_, err := r.lease.drop()
 		_ = r.count("drop", err) // the lease ends by itself
+	case clean:
+		_, err := r.link.clean()
+		_ = r.count("drop", err)
 	case enter:
 		r.enter(a)
 	case alarm:
-		if r.talk.worth(time.Now(), a.why) {
+		if r.talk.worth(time.Now(), a.alarm) {
 			r.log.Error().Msg(a.why + " (logged once a minute)")
 		}
 	}
@@ -350,15 +362,19 @@ func (r *router) count(tried string, err error) error {
 }
 
 // farewell has the clients on the addresses ended, as long as the addresses are
-// still there to say so from.
+// still there to say so from. One that hangs is not begun again beside itself.
 func (r *router) farewell() {
 	if r.leave == nil {
 		return
 	}
-	ended := make(chan struct{})
-	go r.part(ended)
 	select {
-	case <-ended:
+	case <-r.parted:
+		r.parted = make(chan struct{})
+		go r.part(r.parted)
+	default:
+	}
+	select {
+	case <-r.parted:
 	case <-time.After(leaveTimeout):
 		_ = r.count("leave", fmt.Errorf("clients are still being ended after %v; not waiting for them", leaveTimeout))
 	}

@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "rewrite the stories in testdata as they
 //	T fit [local] | T unfit no master
 //	T hears C 200 [interval 2s]
 //	T link eth0 is down | T link      it is up
-//	T appeared | T lost               10.0.0.100
+//	T appeared | T doubled | T lost   10.0.0.100
 //	T slept 2.5s | T failed no room
 //	T shutdown
 //	T rest                            time passes
@@ -159,6 +159,8 @@ func (s *story) take(words []string) {
 		s.tell(s.m.link(s.now, rest))
 	case "appeared":
 		s.tell(s.m.appeared(s.now, s.vip.Addresses[0]))
+	case "doubled":
+		s.tell(s.m.doubled(s.now, s.vip.Addresses[0]))
 	case "lost":
 		s.tell(s.m.lost(s.now, s.vip.Addresses[0]))
 	case "slept":
@@ -244,5 +246,5 @@ func (a action) String() string {
 	case alarm:
 		return fmt.Sprintf("alarm (%s)", a.why)
 	}
-	return [...]string{take: "take", refresh: "refresh", announce: "announce", leave: "leave", drop: "drop"}[a.kind]
+	return [...]string{take: "take", refresh: "refresh", announce: "announce", leave: "leave", drop: "drop", clean: "clean"}[a.kind]
 }

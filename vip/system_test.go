@@ -6,16 +6,16 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"holdfast/config"
 	"holdfast/internal/lan"
@@ -65,7 +65,7 @@ func TestLeaseEnds(t *testing.T) {
 			if err := l.refresh(); !errors.As(err, &sleep) || sleep.gap < l.lifetime {
 				t.Errorf("refreshing a lease that has ended: %v", err)
 			}
-			if l.link.has(addr) {
+			if has, _ := l.link.entries(addr); has {
 				t.Error("the refresh brought the address back")
 			}
 			if s := l.stats(); s.Slept != 1 || s.LatenessMax < 0.9 || !s.Held {
@@ -124,21 +124,26 @@ func TestLinkReports(t *testing.T) {
 	if l.gone(address4) {
 		t.Error("what was not there is gone")
 	}
-	must(n.IP("addr add 10.78.0.100/24 dev eth0"))
+	must(n.IP("addr add 10.78.0.100/32 dev eth0"))
 	if !l.came(address4) || l.came(address4) {
 		t.Error("an address of somebody else is to be told of, once")
 	}
-	must(n.IP("addr del 10.78.0.100/24 dev eth0"))
+	must(n.IP("addr del 10.78.0.100/32 dev eth0"))
 	if !l.gone(address4) || l.gone(address4) {
 		t.Error("its end is to be told of, once")
 	}
-	must(n.IP("addr add 10.78.0.100/32 dev eth0"))
-	if gone, came := l.resync(); len(gone) != 0 || len(came) != 1 {
-		t.Errorf("resync: gone %v, came %v", gone, came)
+	must(n.IP("addr add 10.78.0.100/32 dev eth0", "addr add 10.78.0.100/24 dev eth0"))
+	if gone, came, doubled := l.resync(); len(gone) != 0 || len(came) != 1 || len(doubled) != 1 || !l.doubled(address4) {
+		t.Errorf("resync: gone %v, came %v, doubled %v", gone, came, doubled)
+	}
+	removed, err = l.clean()
+	must(err)
+	if has, others := l.entries(address4); len(removed) != 1 || !has || len(others) > 0 || l.doubled(address4) {
+		t.Errorf("cleaned %v, ours is there: %v, others %v", removed, has, others)
 	}
 	must(n.IP("addr del 10.78.0.100/32 dev eth0"))
-	if gone, came := l.resync(); len(gone) != 1 || len(came) != 0 {
-		t.Errorf("resync: gone %v, came %v", gone, came)
+	if gone, came, doubled := l.resync(); len(gone) != 1 || len(came) != 0 || len(doubled) != 0 {
+		t.Errorf("resync: gone %v, came %v, doubled %v", gone, came, doubled)
 	}
 	must(n.IP("link del eth0"))
 	if fault := l.look(); fault != "interface eth0 does not exist" {
@@ -208,39 +213,59 @@ func TestAnnouncements(t *testing.T) {
 	capture.Await(t, "neighbor advertisement, length 32, tgt is fe80::100, Flags [override]")
 }
 
-// A command that hangs is killed with what it started, and of the states that
-// come meanwhile only the last is told.
-func TestNotifierBounds(t *testing.T) {
-	dir := t.TempDir()
-	log := &bytes.Buffer{}
-	v := config.VIP{
-		NotifyMaster: config.Command{"sh", "-c", "touch " + filepath.Join(dir, "begun") + "; sleep 60 & wait"},
-		NotifyBackup: config.Command{"touch", filepath.Join(dir, "backup")},
-		NotifyFault:  config.Command{"touch", filepath.Join(dir, "fault")},
-	}
-	n := newNotifier(v, zerolog.New(zerolog.SyncWriter(log))) // run and tell both log
-	n.most = 500 * time.Millisecond
-	go n.run()
-	n.tell(notice{state: stateMaster})
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !exists(dir, "begun"); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("the command has not begun")
-		}
-	}
-	n.tell(notice{state: stateBackup})
-	n.tell(notice{state: stateFault})
-	n.close()
-	if exists(dir, "backup") || !exists(dir, "fault") {
-		t.Error("the last state is to be told, and not the one before")
-	}
-	if !strings.Contains(log.String(), "killed after 500ms") {
-		t.Errorf("the log has %s", log)
+// A peer that does not answer ARP, or an interface that has stopped sending, fills
+// the queue of the socket. That has to be an error and not a wait, for the next that
+// the router has to do may be to remove the addresses.
+func TestSendNeverWaits(t *testing.T) {
+	t.Parallel()
+	for _, w := range []wire{fastUnicast, fastSixUni} {
+		t.Run(w.String(), func(t *testing.T) {
+			t.Parallel()
+			l := lan.New(t, 1)
+			v := w.vip(l, 100)
+			v.Peers = append(v.Peers, v.Addresses...) // nobody has it
+			link := newTestLink(t, l.Nodes[0], v.Addresses...)
+			own, err := link.own(familyOf(v.Addresses[0]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s *socket
+			err = l.Nodes[0].Inside(func() (err error) {
+				s, err = openSocket(v, link.index, own)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.close()
+			if err := s.conn.(*net.IPConn).SetWriteBuffer(1); err != nil { // the kernel makes it its least
+				t.Fatal(err)
+			}
+			a := advert{version: 3, routerID: 51, priority: 100, interval: w.advert, addresses: v.Addresses}
+			for range 100 {
+				if err = s.send(a); err != nil {
+					break
+				}
+			}
+			if !errors.Is(err, unix.ENOBUFS) {
+				t.Errorf("100 adverts to a peer that is not there, with room for a few: %v", err)
+			}
+		})
 	}
 }
 
-func exists(dir, name string) bool {
-	_, err := os.Stat(filepath.Join(dir, name))
-	return err == nil
+// Whatever an alarm says, it is logged once a minute: a rival chooses what it says.
+func TestAlarmsAreLoggedSeldom(t *testing.T) {
+	log := &bytes.Buffer{}
+	r := &router{log: zerolog.New(log)}
+	for priority := range 200 {
+		for _, name := range []string{twoOwners, duplicate255} {
+			if err := r.act(action{kind: alarm, alarm: name, why: fmt.Sprint("a rival has priority ", priority)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 2 {
+		t.Errorf("two alarms led to %d lines", lines)
+	}
 }

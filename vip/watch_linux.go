@@ -16,6 +16,7 @@ type change struct {
 	what  what
 	index int        // of the interface; not with missed
 	addr  netip.Addr // cameTo and goneFrom
+	alone bool       // with no prefix around it
 }
 
 type what int
@@ -87,7 +88,7 @@ func (w *watch) follow(ctx context.Context, again bool) error {
 			if !open {
 				return *last.Load()
 			}
-			c := change{what: goneFrom, index: u.LinkIndex, addr: unmapped(u.LinkAddress.IP)}
+			c := change{what: goneFrom, index: u.LinkIndex, addr: unmapped(u.LinkAddress.IP), alone: alone(u.LinkAddress.Mask)}
 			if u.NewAddr {
 				c.what = cameTo
 			}

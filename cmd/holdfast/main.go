@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"holdfast/vip"
 )
 
 // The exit codes.
@@ -24,6 +26,7 @@ const (
 )
 
 func main() {
+	vip.Launched()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 

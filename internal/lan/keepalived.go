@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -39,6 +41,14 @@ func (h *Host) Keepalived(tb testing.TB, k Keepalived) *Process {
 	p := h.Start(tb, cmd)
 	p.Await(tb, "Entering BACKUP STATE")
 	return p
+}
+
+// Reload gives a keepalived on the host another configuration while it runs.
+func (h *Host) Reload(tb testing.TB, p *Process, k Keepalived) {
+	tb.Helper()
+	file := p.cmd.Args[slices.Index(p.cmd.Args, "--use-file")+1]
+	must(tb, os.WriteFile(file, []byte(k.configuration(h.Name)), 0o600))
+	p.Signal(syscall.SIGHUP)
 }
 
 func (k Keepalived) configuration(host string) string {

@@ -5,12 +5,15 @@ package lan
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // LAN is some nodes and a client on one switch.
@@ -35,7 +38,7 @@ func New(tb testing.TB, nodes int) *LAN {
 	tb.Cleanup(l.close)
 	err := l.build(nodes)
 	if errors.Is(err, errNamespaces) {
-		missing(tb, err.Error())
+		Missing(tb, err.Error())
 	}
 	if err != nil {
 		tb.Fatal(err)
@@ -51,13 +54,13 @@ func Need(tb testing.TB, programs ...string) {
 	tb.Helper()
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
-			missing(tb, err.Error())
+			Missing(tb, err.Error())
 		}
 	}
 }
 
-// missing skips the test, or fails it where skipping would hide it for good.
-func missing(tb testing.TB, what string) {
+// Missing skips the test, or fails it where skipping would hide it for good.
+func Missing(tb testing.TB, what string) {
 	tb.Helper()
 	if os.Getenv("CI") == "true" {
 		tb.Fatal("cannot run:", what)
@@ -116,32 +119,30 @@ func (h *Host) connect() error {
 	}
 	err = h.IP("link set "+Interface+" up",
 		fmt.Sprintf("addr add %s/24 dev %s", h.Addr, Interface),
-		fmt.Sprintf("addr add %s/64 dev %s", h.Addr6, Interface))
+		fmt.Sprintf("addr add %s/64 dev %s nodad", h.Addr6, Interface))
 	if err != nil {
 		return err
 	}
 	return h.awaitLocal()
 }
 
-// awaitLocal waits for the link-local address, which comes with the carrier.
+// awaitLocal waits for the link-local address, which comes with the carrier, and
+// for the kernel to have made it ready for use.
 func (h *Host) awaitLocal() error {
+	handle, err := netlink.NewHandleAt(netns.NsHandle(h.ns.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for range 400 {
-		var found []net.Addr
-		err := h.Inside(func() error {
-			ifi, err := net.InterfaceByName(Interface)
-			if err != nil {
-				return err
-			}
-			found, err = ifi.Addrs()
-			return err
-		})
-		if err != nil {
+	for range 2000 {
+		found, err := handle.AddrList(nil, netlink.FAMILY_V6)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 			return err
 		}
 		for _, a := range found {
-			if ip, ok := netip.AddrFromSlice(a.(*net.IPNet).IP); ok && ip.Is6() && ip.IsLinkLocalUnicast() {
+			if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0 {
 				h.Local = ip
 				return nil
 			}

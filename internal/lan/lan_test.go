@@ -65,9 +65,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			f.cut(t)
-			if up, signal := n.flags(t); up != f.up || signal != f.signal {
-				t.Errorf("up %v, carrier %v", up, signal)
-			}
+			n.awaitFlags(t, f.up, f.signal)
 			if fresh := l.Fresh(t, n.Addr, 1); fresh["n1"] != 0 {
 				t.Errorf("reached through a broken link: %v", fresh)
 			}
@@ -77,17 +75,31 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// flags are those of the host's interface.
-func (h *Host) flags(t *testing.T) (up, signal bool) {
+// awaitFlags waits until the host's interface is as said: a carrier that has gone is
+// told to it by a thread of the kernel, which takes its time on a busy machine.
+func (h *Host) awaitFlags(t *testing.T, up, signal bool) {
 	t.Helper()
-	must(t, h.Inside(func() error {
-		ifi, err := net.InterfaceByName(Interface)
-		if err == nil {
-			up, signal = ifi.Flags&net.FlagUp != 0, ifi.Flags&net.FlagRunning != 0
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for {
+		var flags net.Flags
+		must(t, h.Inside(func() error {
+			ifi, err := net.InterfaceByName(Interface)
+			if err == nil {
+				flags = ifi.Flags
+			}
+			return err
+		}))
+		if (flags&net.FlagUp != 0) == up && (flags&net.FlagRunning != 0) == signal {
+			return
 		}
-		return err
-	}))
-	return up, signal
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("for 10 s not up %v, carrier %v: %v", up, signal, flags)
+		}
+	}
 }
 
 // Nodes that are split do not hear each other, and the client hears both.

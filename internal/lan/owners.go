@@ -32,6 +32,11 @@ type move struct {
 	holds bool
 }
 
+// watchBytes is the kernel's room for what it tells and was not read yet: for
+// thousands of changes, for there are tests that make them and a busy machine may
+// let nobody read meanwhile.
+const watchBytes = 16 << 20
+
 // Watch begins to watch an address on all nodes, until the test's end.
 func (l *LAN) Watch(tb testing.TB, addr netip.Addr) *Owners {
 	tb.Helper()
@@ -43,7 +48,7 @@ func (l *LAN) Watch(tb testing.TB, addr netip.Addr) *Owners {
 		ns := netns.NsHandle(h.ns.Fd())
 		// Not with ListExisting: that sends its question to all other subscribers, too.
 		must(tb, netlink.AddrSubscribeWithOptions(updates, done, netlink.AddrSubscribeOptions{
-			Namespace: &ns, ReceiveBufferSize: 1 << 20,
+			Namespace: &ns, ReceiveBufferSize: watchBytes, ReceiveBufferForceSize: true,
 			ErrorCallback: func(err error) { o.failed(tb, done, err) }}))
 		watching.Add(1)
 		go o.follow(h.Name, updates, &watching)
