@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/proxy"
@@ -18,7 +19,9 @@ import (
 type Fitness struct {
 	group *sentinel.Group
 	proxy func() proxy.Stats
+	alive func(context.Context) error
 	tell  func(vip.Fitness)
+	stuck atomic.Pointer[error] // why clients are not served, by watch; nil: they are
 
 	judge  judge
 	told   vip.Fitness
@@ -31,13 +34,19 @@ type Fitness struct {
 const (
 	lookEvery    = 100 * time.Millisecond
 	addressEvery = time.Second
+	aliveEvery   = time.Second
+	// aliveWithin is how long a loop may take for one round, which takes milliseconds:
+	// as long as a lease lives that nobody renews, since whatever holds up a loop for
+	// that long on a starved machine holds up the lease too.
+	aliveWithin = 3 * time.Second
 )
 
 // NewFitness makes one that bears a master that is not served for as long as grace.
-// tell is called by Run's goroutine, whenever there is news; it must not block.
-func NewFitness(grace time.Duration, group *sentinel.Group, proxy func() proxy.Stats, tell func(vip.Fitness)) *Fitness {
+// alive is Proxy.Alive. tell is called by Run's goroutine, whenever there is news; it
+// must not block.
+func NewFitness(grace time.Duration, group *sentinel.Group, proxy func() proxy.Stats, alive func(context.Context) error, tell func(vip.Fitness)) *Fitness {
 	return &Fitness{
-		group: group, proxy: proxy, tell: tell,
+		group: group, proxy: proxy, alive: alive, tell: tell,
 		judge: judge{grace: grace}, woken: make(chan struct{}, 1),
 	}
 }
@@ -49,6 +58,7 @@ func (f *Fitness) Run(ctx context.Context) {
 	for _, m := range f.group.Stats().Masters {
 		following.Go(func() { f.follow(ctx, f.group.Tracker(m.View.Name)) })
 	}
+	following.Go(func() { f.watch(ctx) })
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -78,11 +88,31 @@ func (f *Fitness) follow(ctx context.Context, t *sentinel.Tracker) {
 	}
 }
 
+// watch asks the loops for a sign of life. It ends with ctx.
+func (f *Fitness) watch(ctx context.Context) {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		bounded, cancel := context.WithTimeout(ctx, aliveWithin)
+		if err := f.alive(bounded); err != nil {
+			f.stuck.Store(&err)
+		} else {
+			f.stuck.Store(nil)
+		}
+		cancel()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (f *Fitness) look(now time.Time) {
 	if now.Sub(f.looked) >= addressEvery {
 		f.own, f.looked = ownAddresses(), now
 	}
-	verdict, ok := f.judge.verdict(now, f.group.Stats().Masters, f.proxy().Listeners, f.own)
+	verdict, ok := f.judge.verdict(now, f.stuck.Load(), f.group.Stats().Masters, f.proxy().Listeners, f.own)
 	if ok && verdict != f.told {
 		f.told = verdict
 		f.tell(verdict)
@@ -109,7 +139,8 @@ const arrival = 5 * time.Second
 
 // judge decides whether this node is fit. It has no clock and no goroutine.
 //
-// A listener that accepts nobody and too few Sentinels in sight count at once:
+// A loop that is stuck, a listener that accepts nobody and too few Sentinels in
+// sight count at once:
 // another node is better. A master that is not served does not: it is so on all
 // nodes during a failover, and to move the addresses then would end every client,
 // of whom a failover is to end none. So a fit node stays fit for as long as clients
@@ -126,11 +157,14 @@ type judge struct {
 }
 
 // verdict is the judgement now. It is not ok while there is none yet.
-func (j *judge) verdict(now time.Time, masters []sentinel.MasterStats, listeners []proxy.ListenerStats, own map[netip.Addr]bool) (v vip.Fitness, ok bool) {
+func (j *judge) verdict(now time.Time, stuck *error, masters []sentinel.MasterStats, listeners []proxy.ListenerStats, own map[netip.Addr]bool) (v vip.Fitness, ok bool) {
 	if j.begun.IsZero() {
 		j.begun = now
 	}
 	why := j.obstacle(now, masters, listeners)
+	if stuck != nil {
+		why = (*stuck).Error()
+	}
 	j.fit = why == ""
 	j.spoken = j.spoken || j.fit || now.Sub(j.begun) >= arrival
 	if j.fit && j.unserved.IsZero() {

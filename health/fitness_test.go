@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"strings"
@@ -26,6 +27,7 @@ type bench struct {
 	judge judge
 	now   time.Time
 	own   map[netip.Addr]bool
+	stuck *error
 }
 
 func newBench(t *testing.T) *bench {
@@ -37,7 +39,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) after(d time.Duration, want string) vip.Fitness {
 	b.t.Helper()
 	b.now = b.now.Add(d)
-	v, ok := b.judge.verdict(b.now, b.sentinel.Masters, b.proxy.Listeners, b.own)
+	v, ok := b.judge.verdict(b.now, b.stuck, b.sentinel.Masters, b.proxy.Listeners, b.own)
 	switch {
 	case !ok:
 		if want != "?" {
@@ -144,11 +146,47 @@ func TestLocalMaster(t *testing.T) {
 	}
 }
 
+// A loop that does not answer serves nobody, however well all else is.
+func TestUnfitWhileALoopIsStuck(t *testing.T) {
+	b := newBench(t)
+	b.after(0, "")
+	stuck := errors.New("loop 1 of 2 does not answer")
+	b.stuck = &stuck
+	b.after(time.Second, "loop 1 of 2 does not answer")
+	b.stuck = nil
+	b.after(time.Second, "")
+}
+
+// The loops are asked again and again, and what they say counts as long as they say it.
+func TestLoopsAreAsked(t *testing.T) {
+	said := make(chan error)
+	f := NewFitness(bearing, nil, nil, func(ctx context.Context) error {
+		select {
+		case err := <-said:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); f.watch(ctx) }()
+	for _, want := range []error{nil, errors.New("loop 1 of 1 does not answer"), nil} {
+		said <- want
+		for got := f.stuck.Load(); (got == nil) != (want == nil); got = f.stuck.Load() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	cancel()
+	<-ended
+}
+
 // Who never was fit is said to be unfit, once, and why.
 func TestFitnessIsTold(t *testing.T) {
 	group := sentinel.New(config.Sentinel{}, config.Failover{}, map[string]config.Login{"mymaster": {}}, config.ClientTLS{}, zerolog.New(io.Discard))
 	told := make(chan vip.Fitness, 10)
-	f := NewFitness(bearing, group, func() proxy.Stats { return proxy.Stats{} }, func(v vip.Fitness) { told <- v })
+	alive := func(context.Context) error { return nil }
+	f := NewFitness(bearing, group, func() proxy.Stats { return proxy.Stats{} }, alive, func(v vip.Fitness) { told <- v })
 	f.judge.begun = time.Now().Add(-arrival)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

@@ -65,7 +65,7 @@ func serve(ctx context.Context, args []string, out streams) int {
 	h := health.New(cfg.Health.Address, b, health.Below{
 		Sentinel: group.Stats, Proxy: p.Stats, Routers: routers.Stats, Alive: p.Alive, Switchover: switcher(group, p),
 	}, log)
-	fitness := health.NewFitness(grace(cfg), group, p.Stats, routers.SetFitness)
+	fitness := health.NewFitness(grace(cfg), group, p.Stats, p.Alive, routers.SetFitness)
 	return house{cfg: cfg, group: group, proxy: p, routers: routers, fitness: fitness, health: h, log: log}.run(ctx, signals)
 }
 
