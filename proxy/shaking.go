@@ -3,8 +3,10 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ type shaking struct {
 	cfg   *tls.Config
 	under sync.WaitGroup
 	limit time.Duration // for one
+	slots chan struct{} // as many may calculate at a time
 
 	mu     sync.Mutex // guards what follows
 	failed TLS
@@ -44,16 +47,40 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 		return nil, err
 	}
 	cert := &certificate{files: files, log: log, pair: first, version: version, looked: time.Now()}
-	cfg := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.now(), nil },
+	k := &shaking{limit: shakeTime, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	k.cfg = &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: k.turn,
+		GetCertificate:     func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.now(), nil },
 		// Whole records from the first: a reply is wanted in one piece.
 		DynamicRecordSizingDisabled: true,
 	}
 	if authorities != nil {
-		cfg.ClientCAs, cfg.ClientAuth = authorities, tls.RequireAndVerifyClientCert
+		k.cfg.ClientCAs, k.cfg.ClientAuth = authorities, tls.RequireAndVerifyClientCert
 	}
-	return &shaking{cfg: cfg, limit: shakeTime}, nil
+	return k, nil
+}
+
+// turn waits, when a client's greeting is there, until few others calculate. When
+// ten thousand clients come at once, the loops would else stand behind them all in
+// the scheduler's queue, and the clients that are served behind the loops.
+func (k *shaking) turn(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	select {
+	case k.slots <- struct{}{}:
+		hello.Conn.(*wire).slot = k.slots
+		return nil, nil
+	case <-hello.Context().Done():
+		return nil, fmt.Errorf("%d handshakes at a time are calculated, and its turn did not come: %w", cap(k.slots), hello.Context().Err())
+	}
+}
+
+// calculated gives the slot back: with the server's part of a handshake, when that
+// is written, or with its end. What follows costs little, and may have to wait.
+func (w *wire) calculated() {
+	if w.slot != nil {
+		<-w.slot
+		w.slot = nil
+	}
 }
 
 // begin shakes hands with a client and gives it to a loop, within shakeTime and
@@ -85,7 +112,9 @@ func (k *shaking) shake(ctx context.Context, fd int) (g guest, err error) {
 	defer cancel()
 	t := &secure{wire: wire{Conn: nc}}
 	t.conn = tls.Server(&t.wire, k.cfg)
-	if err := t.conn.HandshakeContext(ctx); err != nil {
+	err = t.conn.HandshakeContext(ctx)
+	t.wire.calculated()
+	if err != nil {
 		return g, err
 	}
 	if g.early, err = t.detach(); err != nil {

@@ -34,9 +34,10 @@ const (
 // wire is what a tls.Conn takes for its connection: the socket during the
 // handshake, which a goroutine waits for, and afterwards two buffers.
 type wire struct {
-	net.Conn        // nil once a loop has it
-	in       []byte // was received, and conn has not taken it
-	out      []byte // conn made it, and nobody has written it
+	net.Conn               // nil once a loop has it
+	in       []byte        // was received, and conn has not taken it
+	out      []byte        // conn made it, and nobody has written it
+	slot     chan struct{} // to be given back, see shaking.turn
 }
 
 func (w *wire) Read(b []byte) (int, error) {
@@ -53,6 +54,7 @@ func (w *wire) Read(b []byte) (int, error) {
 
 func (w *wire) Write(b []byte) (int, error) {
 	if w.Conn != nil {
+		w.calculated()
 		return w.Conn.Write(b)
 	}
 	w.out = append(w.out, b...)

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -343,4 +345,52 @@ func (o *told) until(want string) error {
 		}
 	}
 	return nil
+}
+
+// TestManyHandshakesAtOnce take their turns, and silent ones take none.
+func TestManyHandshakesAtOnce(t *testing.T) {
+	w := newWorld(t, realRedis(t).Addr, overTLS)
+	k := w.p.listeners[0].shaking
+	for range cap(k.slots) + 2 { // greeted, they say nothing more
+		c := rawTo(t, w.addr)
+		go tls.Client(&mute{Conn: c.tcp()}, clientTLS()).Handshake()
+	}
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			if err := w.handshake(clientTLS()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := len(k.slots); n != 0 {
+		t.Errorf("%d slots are not given back", n)
+	}
+	for range cap(k.slots) { // all are taken: a client waits until its time is over
+		k.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	c := rawTo(t, w.addr)
+	if err := tls.Client(c.tcp(), clientTLS()).HandshakeContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a slot: %v", err)
+	}
+	for range cap(k.slots) {
+		<-k.slots
+	}
+	w.dial().want(pong, "PING")
+}
+
+// mute writes but once.
+type mute struct {
+	net.Conn
+	said atomic.Bool
+}
+
+func (c *mute) Write(b []byte) (int, error) {
+	if c.said.Swap(true) {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
 }
