@@ -23,6 +23,7 @@ const (
 	kindQuit
 	kindReadonly
 	kindReadwrite
+	kindWeb      // POST, Host: - not a Redis client speaks, but a browser that was made to
 	kindReplica  // SYNC, PSYNC, REPLCONF: refused
 	kindWait     // WAIT, WAITAOF
 	kindScript   // EVAL, SCRIPT: may give the node a script
@@ -78,6 +79,8 @@ func classify(name []byte) kind {
 		return kindReset
 	case "quit":
 		return kindQuit
+	case "post", "host:":
+		return kindWeb
 	case "readonly":
 		return kindReadonly
 	case "readwrite":

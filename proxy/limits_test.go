@@ -216,3 +216,55 @@ func TestWithoutAMasterClientsWait(t *testing.T) {
 	w.believe("serving", (*sentinel.View).Serving)
 	c.want(ok, "SET", "k", "v")
 }
+
+// TestOnlySoMuchOfOneClientIsUnderWay where strangers wait behind it, however much
+// it sends at once; the rest follows.
+func TestOnlySoMuchOfOneClientIsUnderWay(t *testing.T) {
+	onlyShared(t)
+	w, a, _ := twoNodes(t)
+	gate := w.shut(a, "GET", redistest.Raw(bulk("v")))
+	c, stranger := w.dial(), w.dial()
+	stranger.want(pong, "PING")
+	const asked = 3000 // no more than is read at once
+	c.send(strings.Repeat(line("GET k"), asked))
+	w.await(a, "GET")
+	eventually(t, "all to be received", func() bool { return w.counters().BytesIn >= asked*uint64(len(line("GET k"))) })
+	if n := w.counters().InFlight; n != sharedInFlight {
+		t.Errorf("%d commands are under way", n)
+	}
+	stranger.cmd("PING")
+	gate.open()
+	stranger.expect(pong)
+	for range asked {
+		c.expect(bulk("v"))
+	}
+}
+
+// TestHTTPIsEnded as Redis ends it: a page that has a browser send a request here
+// is not to have what is in it executed.
+func TestHTTPIsEnded(t *testing.T) {
+	node := realRedis(t)
+	w := newWorld(t, node.Addr)
+	body := strings.Repeat("\n", 100_000) + "SET evil 1\r\n"
+	for _, say := range []string{
+		"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n" + body,
+		"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + body,
+		line("pOsT /") + body,
+	} {
+		c := w.dial()
+		c.send(line("ECHO before"))
+		c.expect(bulk("before"))
+		c.nc.Write([]byte(say)) // it may be ended in the middle of it
+		for c.fill() == nil {
+		}
+		if strings.Contains(string(c.in), "+OK") {
+			t.Errorf("%q: answered %q", cropped(say), cropped(string(c.in)))
+		}
+	}
+	if got := w.do(node, "GET", "evil"); got != nil {
+		t.Errorf("the body was executed: %v", got)
+	}
+	if n := w.counters().Closed["http"]; n != 3 {
+		t.Errorf("%d clients were ended for HTTP", n)
+	}
+}

@@ -38,6 +38,10 @@ const (
 func (p *pending) empty() bool { return p.head == len(p.q) }
 func (p *pending) len() int    { return len(p.q) - p.head }
 
+// few tells whether a client that was stopped by sharedInFlight may go on: not
+// with each answer, since what it has sent is copied each time.
+func (p *pending) few() bool { return p == nil || p.len() <= sharedInFlight/2 }
+
 // unsent is what is to be written to the upstream.
 func (p *pending) unsent() []byte { return p.log[p.sent:] }
 

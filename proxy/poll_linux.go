@@ -196,17 +196,24 @@ func bindFree(network, _ string, c syscall.RawConn) (err error) {
 
 // localAddress is the address of this machine that a client is connected to.
 func localAddress(fd int) netip.Addr {
-	sa, err := syscall.Getsockname(fd)
-	if err != nil {
-		return netip.Addr{}
-	}
+	sa, _ := syscall.Getsockname(fd)
+	return addressOf(sa).Addr()
+}
+
+// peerAddress is where a client is connected from, for the log.
+func peerAddress(fd int) string {
+	sa, _ := syscall.Getpeername(fd)
+	return addressOf(sa).String()
+}
+
+func addressOf(sa syscall.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *syscall.SockaddrInet4:
-		return netip.AddrFrom4(sa.Addr)
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *syscall.SockaddrInet6:
-		return netip.AddrFrom16(sa.Addr).Unmap()
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	}
-	return netip.Addr{}
+	return netip.AddrPort{}
 }
 
 // shutdownWrite tells the peer that no more will come.

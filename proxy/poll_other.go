@@ -44,4 +44,5 @@ func roomForRecords(int)                             {}
 func shutdownWrite(int)                              {}
 func bindFree(string, string, syscall.RawConn) error { return errNotLinux }
 func localAddress(int) netip.Addr                    { return netip.Addr{} }
+func peerAddress(int) string                         { return "" }
 func tune(int)                                       {}

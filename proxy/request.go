@@ -14,6 +14,12 @@ func (l *loop) consume(s *session, buf []byte, at int) {
 	run, pos := 0, 0 // buf[run:pos] is such a run, still to be put into the log
 	table := l.swift(s)
 	for at < len(buf) {
+		if at == pos && table != nil && s.pend != nil && s.pend.len() >= sharedInFlight {
+			l.logRun(s, buf[run:pos])
+			s.in, s.scanned = l.spare.join(s.in, buf[pos:]), 0
+			l.forward(s)
+			return
+		}
 		n, done, err := s.req.Scan(buf[at:])
 		at += n
 		if err == nil && !done {
@@ -188,6 +194,8 @@ func (l *loop) admit(s *session, frame []byte) bool {
 	switch {
 	case k == kindQuit:
 		return l.admitQuit(s)
+	case k == kindWeb:
+		return l.admitWeb(s)
 	case !s.authed:
 		return l.admitStranger(s, k, frame)
 	case s.shedding:
@@ -337,6 +345,21 @@ func (l *loop) admitQuit(s *session) bool {
 		return false
 	}
 	l.finish(s, cutNone)
+	return false
+}
+
+// admitWeb ends a client that speaks HTTP, as Redis does (securityWarningCommand):
+// what follows may be commands that a stranger has a browser send.
+func (l *loop) admitWeb(s *session) bool {
+	if s.pend != nil {
+		s.stalled = true
+		return false
+	}
+	l.log.Warn().Str("listener", s.on.cfg.Address).Str("client", peerAddress(s.fd)).
+		Msg("a client has sent POST or Host: and is ended; somebody may be trying to have a browser or a server speak to Redis")
+	s.accepted()
+	s.site.count.refuse(refusedProtocol)
+	l.finish(s, cutWeb)
 	return false
 }
 

@@ -235,7 +235,7 @@ func (l *loop) read(s *session, toEnd bool) {
 			buf = make([]byte, 2*len(s.in))
 		}
 		start := copy(buf, s.in)
-		n, full, errno := l.readFrom(s.fd, s.tls, buf[start:])
+		n, full, errno := l.readFrom(s.fd, s.tls, buf[start:min(len(buf), start+l.most(s))])
 		if errno == syscall.EAGAIN {
 			s.more = false
 			return
@@ -269,6 +269,17 @@ func (l *loop) read(s *session, toEnd bool) {
 			return
 		}
 	}
+}
+
+// most is how much of what a client has sent is read at once.
+func (l *loop) most(s *session) int {
+	switch {
+	case !s.on.shared || s.pin != pinNone:
+		return len(l.buf) * 2 // all there is room for
+	case s.tls != nil:
+		return sharedRead + keptByTLS
+	}
+	return sharedRead
 }
 
 // putOff sees to it that a session which is not to be read now will be.

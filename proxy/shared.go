@@ -36,8 +36,13 @@ const (
 	// those who have nothing outstanding go on over another upstream.
 	stallTime = 50 * time.Millisecond
 	// sharedInFlight bounds what one client may have outstanding where others
-	// wait behind it, in commands.
-	sharedInFlight = 1024
+	// wait behind it, in commands. Redis answers them in order, 64 KiB in a turn of
+	// its own loop (NET_MAX_WRITES_PER_EVENT): what one client has asked for, and
+	// does not even read, may be a long way to go for those behind.
+	sharedInFlight = 256
+	// sharedRead bounds what is read of such a client at once, and so what is kept
+	// of it until it may have more outstanding: a value of 64 KiB fits in.
+	sharedRead = 68 << 10
 )
 
 func (sh *sharing) stalled(now time.Time) bool {
@@ -317,7 +322,7 @@ func (l *loop) deliver(u *upstream, s *session, p []byte) {
 	switch {
 	case u.superseded && l.drained(u, s):
 		l.leave(s)
-	case s.more:
+	case s.more, len(s.in) > s.scanned && s.pend.few():
 		l.again(s)
 	}
 }

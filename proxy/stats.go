@@ -55,13 +55,14 @@ const (
 	cutTunnel               // bytes cannot be carried over
 	cutDrain                // holdfast is ending, and it was at rest
 	cutDeadline             // holdfast is ending, and it was not
+	cutWeb                  // it spoke HTTP
 	cutAddress              // the address that it was connected to has left this machine
 	cutCount
 )
 
 // String is the reason's label in metrics.
 func (c cut) String() string {
-	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "stray_reply", "tunnel", "drain", "drain_deadline", "address"}[c]
+	return [...]string{"done", "client", "slow", "half_reply", "state", "login", "stray_reply", "tunnel", "drain", "drain_deadline", "http", "address"}[c]
 }
 
 // counts are written by one loop and read by anybody.
