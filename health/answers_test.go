@@ -36,6 +36,13 @@ func TestReady(t *testing.T) {
 			w.master().View.State, w.master().View.Reason, w.master().Reason = sentinel.Doubt, "it is gone", "it says that it is a replica"
 		}, "master mymaster is not serving (doubt): it says that it is a replica"},
 		{"nothing known", func(w *world) { w.sentinel.Masters = nil }, "master mymaster is not serving (unknown)"},
+		{"Sentinels cannot be spoken to", func(w *world) {
+			for i := range w.sentinel.Sentinels {
+				w.sentinel.Sentinels[i].Connected = false
+			}
+			w.sentinel.Sentinels[1].Error = "EOF (does it want TLS? sentinel.tls)"
+			w.master().View = sentinel.View{Name: "mymaster", Reason: "no Sentinel has answered yet"}
+		}, "master mymaster is not serving (unknown): no Sentinel has answered yet; Sentinel 10.0.1.2:26379: EOF (does it want TLS? sentinel.tls)"},
 		{"two reasons", func(w *world) { w.proxy.Listeners[0].Bound = false; w.sentinel.Masters = nil },
 			"listener 0.0.0.0:6379 is not bound yet\nmaster mymaster is not serving (unknown)"},
 		{"Sentinels away, master served", func(w *world) {

@@ -20,6 +20,8 @@ func (st *Status) notReady() (reasons []string) {
 	for _, m := range st.Masters {
 		switch {
 		case m.serving():
+		case m.Address == "" && st.deaf() != "":
+			say("master %s is not serving (%s): %s; %s", m.Name, m.State, m.Reason, st.deaf())
 		case m.Reason != "":
 			say("master %s is not serving (%s): %s", m.Name, m.State, m.Reason)
 		default:
@@ -27,6 +29,20 @@ func (st *Status) notReady() (reasons []string) {
 		}
 	}
 	return reasons
+}
+
+// deaf is why nothing is heard, in the words of the first Sentinel that cannot be
+// spoken to; "" if any answers.
+func (st *Status) deaf() (why string) {
+	for _, s := range st.Sentinels {
+		if s.Connected {
+			return ""
+		}
+		if why == "" && s.Error != "" {
+			why = "Sentinel " + s.Address + ": " + s.Error
+		}
+	}
+	return why
 }
 
 // troubles are what an operator should look at, even while everything serves.
