@@ -87,27 +87,31 @@ func (w *wire) calculated() {
 // not beyond ctx.
 func (k *shaking) begin(ctx context.Context, on *listener, fd int) {
 	k.under.Go(func() {
-		g, err := k.shake(ctx, fd)
+		g, from, err := k.shake(ctx, fd)
 		if err == nil {
 			on.hand(g)
 			return
 		}
 		on.p.clients.Add(-1)
 		if ctx.Err() == nil {
-			k.fail(on, err)
+			k.fail(on, from, err)
 		}
 	})
 }
 
 // shake owns fd: it gives back another for the same connection, or closes both.
-func (k *shaking) shake(ctx context.Context, fd int) (g guest, err error) {
+// from is the client's address, as far as it is known.
+func (k *shaking) shake(ctx context.Context, fd int) (g guest, from string, err error) {
 	f := os.NewFile(uintptr(fd), "client")
 	nc, err := net.FileConn(f)
 	f.Close()
 	if err != nil {
-		return g, err
+		return g, "", err
 	}
 	defer nc.Close()
+	if addr := nc.RemoteAddr(); addr != nil {
+		from = addr.String()
+	}
 	ctx, cancel := context.WithTimeout(ctx, k.limit)
 	defer cancel()
 	t := &secure{wire: wire{Conn: nc}}
@@ -115,19 +119,19 @@ func (k *shaking) shake(ctx context.Context, fd int) (g guest, err error) {
 	err = t.conn.HandshakeContext(ctx)
 	t.wire.calculated()
 	if err != nil {
-		return g, err
+		return g, from, err
 	}
 	if g.early, err = t.detach(); err != nil {
-		return g, err
+		return g, from, err
 	}
 	g.tls = t
 	g.fd, err = dupConn(nc)
-	return g, err
+	return g, from, err
 }
 
 // fail counts a handshake that came to nothing and logs why, seldom: anybody who
 // reaches the port can make it fail.
-func (k *shaking) fail(on *listener, why error) {
+func (k *shaking) fail(on *listener, from string, why error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.failed.Failed++
@@ -136,7 +140,7 @@ func (k *shaking) fail(on *listener, why error) {
 		return
 	}
 	k.said = time.Now()
-	on.p.log.Warn().Str("address", on.cfg.Address).Str("why", k.failed.Last).Uint64("failed_so_far", k.failed.Failed).
+	on.p.log.Warn().Str("address", on.cfg.Address).Str("client", from).Str("why", k.failed.Last).Uint64("failed_so_far", k.failed.Failed).
 		Msg("a client's TLS handshake has failed")
 }
 

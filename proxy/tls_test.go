@@ -98,7 +98,11 @@ func TestSilentHandshakeIsBounded(t *testing.T) {
 	if nc.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.shake(t.Context(), fd); !errors.Is(err, context.DeadlineExceeded) {
+	_, from, err := k.shake(t.Context(), fd)
+	if from != half.nc.LocalAddr().String() {
+		t.Errorf("the client is %q", from)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("half a handshake: %v", err)
 	}
 	half.expectEnd()
