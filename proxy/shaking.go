@@ -20,6 +20,7 @@ import (
 // neither. There are no more of them than limits.max_clients.
 type shaking struct {
 	cfg   *tls.Config
+	cert  *certificate
 	under sync.WaitGroup
 	limit time.Duration // for one
 	slots chan struct{} // as many may calculate at a time
@@ -37,8 +38,7 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 	if !files.On() {
 		return nil, nil
 	}
-	version := files.Version()
-	first, err := files.Certificate()
+	cert, err := newCertificate(files, log)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +46,7 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert := &certificate{files: files, log: log, pair: first, version: version, looked: time.Now()}
-	k := &shaking{limit: shakeTime, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	k := &shaking{cert: cert, limit: shakeTime, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	k.cfg = &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: k.turn,
@@ -151,6 +150,7 @@ func (k *shaking) stats() *TLS {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	st := k.failed
+	st.Expires, st.Fault = k.cert.state()
 	return &st
 }
 
@@ -159,43 +159,4 @@ func (k *shaking) wait() {
 	if k != nil {
 		k.under.Wait()
 	}
-}
-
-// certificate is what clients are shown: it follows its files, since certificates
-// are renewed more often than proxies are restarted.
-type certificate struct {
-	files config.ServerTLS
-	log   zerolog.Logger
-
-	mu      sync.Mutex // guards what follows
-	pair    *tls.Certificate
-	version string // of the files that were read last
-	looked  time.Time
-}
-
-// lookEach is how often the files are looked at, while clients come.
-const lookEach = time.Second
-
-// now is the certificate to be shown. Files that cannot be used, because only one
-// of them is new yet, leave the one before in force.
-func (c *certificate) now() *tls.Certificate {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.looked) < lookEach {
-		return c.pair
-	}
-	c.looked = time.Now()
-	version := c.files.Version()
-	if version == c.version {
-		return c.pair
-	}
-	c.version = version
-	pair, err := c.files.Certificate()
-	if err != nil {
-		c.log.Error().Str("why", err.Error()).Msg("the TLS certificate has changed and cannot be used; the one before stays in force")
-		return c.pair
-	}
-	c.pair = pair
-	c.log.Info().Str("file", c.files.CertFile).Msg("the TLS certificate has changed and is in force")
-	return c.pair
 }
