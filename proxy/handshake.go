@@ -37,6 +37,9 @@ const nodesKey = "redis.tls"
 func (p *Proxy) place(o *order, res *prepared) error {
 	d := net.Dialer{Timeout: p.timeout, KeepAlive: 30 * time.Second}
 	c, err := d.DialContext(o.ctx, "tcp", o.view.Master)
+	if errors.Is(err, syscall.ECONNRESET) && !o.bytes { // accepted, and closed before we looked
+		return sentinel.Unheard(p.nodes, nodesKey, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ func Unheard(t config.ClientTLS, key string, err error) error {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case !t.Enabled && gone(err):
+		u.text = "it closed the connection before it said anything"
 		u.hint = fmt.Sprintf(" (does it want TLS? %s)", key)
 	case !t.Enabled:
 		return err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -140,8 +141,11 @@ func connect(ctx context.Context, o outside, addr string, login config.Login, ti
 	dctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := o.reach(dctx, addr)
-	if err == nil {
+	switch {
+	case err == nil:
 		conn, err = o.secure(dctx, conn, addr)
+	case errors.Is(err, syscall.ECONNRESET): // it was accepted, and closed before we looked
+		err = Unheard(o.tls, o.key, err)
 	}
 	if err != nil {
 		return nil, Bare(err)
