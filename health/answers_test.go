@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/sentinel"
 )
@@ -36,6 +37,13 @@ func TestReady(t *testing.T) {
 			w.master().View.State, w.master().View.Reason, w.master().Reason = sentinel.Doubt, "it is gone", "it says that it is a replica"
 		}, "master mymaster is not serving (doubt): it says that it is a replica"},
 		{"nothing known", func(w *world) { w.sentinel.Masters = nil }, "master mymaster is not serving (unknown)"},
+		{"Sentinels cannot be spoken to", func(w *world) {
+			for i := range w.sentinel.Sentinels {
+				w.sentinel.Sentinels[i].Connected = false
+			}
+			w.sentinel.Sentinels[1].Error = "EOF (does it want TLS? sentinel.tls)"
+			w.master().View = sentinel.View{Name: "mymaster", Reason: "no Sentinel has answered yet"}
+		}, "master mymaster is not serving (unknown): no Sentinel has answered yet; Sentinel 10.0.1.2:26379: EOF (does it want TLS? sentinel.tls)"},
 		{"two reasons", func(w *world) { w.proxy.Listeners[0].Bound = false; w.sentinel.Masters = nil },
 			"listener 0.0.0.0:6379 is not bound yet\nmaster mymaster is not serving (unknown)"},
 		{"Sentinels away, master served", func(w *world) {
@@ -150,6 +158,12 @@ func TestTroubles(t *testing.T) {
 			"master mymaster came back 1 times with an older or empty data set since the start"},
 		{func(w *world) { w.proxy.Masters[0].Trouble = "WRONGPASS" },
 			"master mymaster: clients cannot be attached: WRONGPASS"},
+		{func(w *world) { w.proxy.Listeners[0].TLS.Expires = time.Now().Add(50*time.Hour + time.Minute) },
+			"listener 0.0.0.0:6379: its TLS certificate expires in 2d2h"},
+		{func(w *world) { w.proxy.Listeners[0].TLS.Expires = time.Now().Add(-2*time.Hour - 30*time.Second) },
+			"listener 0.0.0.0:6379: its TLS certificate has expired 2h0m ago"},
+		{func(w *world) { w.proxy.Listeners[0].TLS.Fault = "no PEM" },
+			"listener 0.0.0.0:6379: its TLS certificate has changed and cannot be used, the one before stays in force: no PEM"},
 		{func(w *world) { w.proxy.Masters[0].Unexpected = 1 },
 			"master mymaster sent 1 replies that nobody waited for: a fault in holdfast or in the server, please report it"},
 		{func(w *world) { w.sentinel.Sentinels[0].Error = "connection refused" },

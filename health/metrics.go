@@ -132,6 +132,7 @@ func (out sink) listeners(t proxy.Stats) {
 		out.gauge("listener_bound", "1 while the listener accepts clients.", bit(l.Bound), labels...)
 		if l.TLS != nil {
 			out.counter("tls_handshakes_failed_total", "Clients with which no TLS could be agreed on.", l.TLS.Failed, labels...)
+			out.gauge("tls_certificate_expiry_seconds", "When the listener's certificate expires, a unix time.", stamp(l.TLS.Expires), labels...)
 		}
 	}
 }

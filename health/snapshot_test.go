@@ -19,6 +19,9 @@ import (
 // noon is when all that is told here happened.
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
+// inAges is when a certificate expires that is of no concern.
+var inAges = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // world is what the floors below would say: all is well, after one failover.
 type world struct {
 	sentinel sentinel.Stats
@@ -56,7 +59,7 @@ func calm() *world {
 	}}
 	w.proxy = proxy.Stats{
 		Clients: 31, Upstreams: 31, Shared: 1, Connections: 4000, TurnedAway: 2,
-		Listeners: []proxy.ListenerStats{{Address: "0.0.0.0:6379", Master: "mymaster", Mode: "dedicated", Clients: 31, Bound: true, TLS: &proxy.TLS{Failed: 3, Last: "remote error: tls: bad certificate"}}},
+		Listeners: []proxy.ListenerStats{{Address: "0.0.0.0:6379", Master: "mymaster", Mode: "dedicated", Clients: 31, Bound: true, TLS: &proxy.TLS{Failed: 3, Last: "remote error: tls: bad certificate", Expires: inAges}}},
 		Masters: []proxy.MasterStats{{
 			Name:    "mymaster",
 			Carried: []proxy.Carried{{At: began.Add(time.Millisecond), From: old, To: node, Unserved: 1.1, Took: 1.2, Held: 30, Resent: 4, Uncertain: 1}},

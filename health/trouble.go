@@ -1,6 +1,11 @@
 package health
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+
+	"holdfast/proxy"
+)
 
 // notReady is why traffic should not be sent here now, one reason a line.
 func (st *Status) notReady() (reasons []string) {
@@ -20,6 +25,8 @@ func (st *Status) notReady() (reasons []string) {
 	for _, m := range st.Masters {
 		switch {
 		case m.serving():
+		case m.Address == "" && st.deaf() != "":
+			say("master %s is not serving (%s): %s; %s", m.Name, m.State, m.Reason, st.deaf())
 		case m.Reason != "":
 			say("master %s is not serving (%s): %s", m.Name, m.State, m.Reason)
 		default:
@@ -29,10 +36,29 @@ func (st *Status) notReady() (reasons []string) {
 	return reasons
 }
 
+// deaf is why nothing is heard, in the words of the first Sentinel that cannot be
+// spoken to; "" if any answers.
+func (st *Status) deaf() (why string) {
+	for _, s := range st.Sentinels {
+		if s.Connected {
+			return ""
+		}
+		if why == "" && s.Error != "" {
+			why = "Sentinel " + s.Address + ": " + s.Error
+		}
+	}
+	return why
+}
+
 // troubles are what an operator should look at, even while everything serves.
 func (st *Status) troubles() (all []string) {
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	all = append(all, st.notReady()...)
+	for _, l := range st.Listeners {
+		if l.TLS != nil {
+			certificateTroubles(l, st.Now, say)
+		}
+	}
 	for _, m := range st.Masters {
 		m.troubles(say)
 	}
@@ -46,6 +72,21 @@ func (st *Status) troubles() (all []string) {
 		}
 	}
 	return all
+}
+
+// expiresSoon is how long before its end a certificate should have been renewed.
+const expiresSoon = 7 * 24 * time.Hour
+
+func certificateTroubles(l proxy.ListenerStats, now time.Time, say func(string, ...any)) {
+	switch left := l.TLS.Expires.Sub(now); {
+	case left <= 0:
+		say("listener %s: its TLS certificate has expired %s ago", l.Address, span(-left.Seconds()))
+	case left < expiresSoon:
+		say("listener %s: its TLS certificate expires in %s", l.Address, span(left.Seconds()))
+	}
+	if l.TLS.Fault != "" {
+		say("listener %s: its TLS certificate has changed and cannot be used, the one before stays in force: %s", l.Address, l.TLS.Fault)
+	}
 }
 
 func (m Master) troubles(say func(string, ...any)) {

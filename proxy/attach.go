@@ -241,7 +241,7 @@ func (l *loop) adoptUpstream(o order, u *upstream) bool {
 		l.useTLS()
 	}
 	o.site.gate, o.site.backoff, o.site.trouble = time.Time{}, 0, ""
-	o.site.m.atEase()
+	o.site.m.atEase(l.log, o.view.Master)
 	o.site.count.add(statUpstreams, 1)
 	l.p.upstreams.Add(1)
 	return true
@@ -270,9 +270,10 @@ func (l *loop) attachFailed(o order, err error) {
 	if o.t != nil && len(o.t.ups) > 0 {
 		return // one more than needs be, to a node that is busy
 	}
-	o.site.m.tracker.Doubt(o.view, err.Error())
-	o.site.trouble = err.Error()
-	o.site.m.troubled(l.log, o.view.Master, err.Error())
+	why := sentinel.Bare(err).Error()
+	o.site.m.tracker.Doubt(o.view, why)
+	o.site.trouble = why
+	o.site.m.troubled(l.log, o.view, why)
 	o.site.backoff = min(max(2*o.site.backoff, firstBackoff), lastBackoff)
 	o.site.gate = l.now.Add(o.site.backoff)
 	l.arm()

@@ -116,5 +116,5 @@ func (m *master) noteCarried(log zerolog.Logger, c *Carried, before, after Count
 func (m *master) history() (trouble string, carried []Carried) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.trouble, slices.Clone(m.carried)
+	return m.trouble.now(m.tracker.View()), slices.Clone(m.carried)
 }

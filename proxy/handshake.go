@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
 	"holdfast/resp"
+	"holdfast/sentinel"
 )
 
 // replayError is a refusal that concerns this client alone: its login, or its
@@ -26,12 +28,18 @@ type roleError struct{ role string }
 
 func (e *roleError) Error() string { return "says role:" + e.role + ", not master" }
 
+// nodesKey is where to look when it is about TLS to the nodes.
+const nodesKey = "redis.tls"
+
 // place connects to the View's master, logs in, has it prove its role and
 // replays the client's state: everything that must be true of an upstream
 // before a client's command may travel on it.
 func (p *Proxy) place(o *order, res *prepared) error {
 	d := net.Dialer{Timeout: p.timeout, KeepAlive: 30 * time.Second}
 	c, err := d.DialContext(o.ctx, "tcp", o.view.Master)
+	if errors.Is(err, syscall.ECONNRESET) && !o.bytes { // accepted, and closed before we looked
+		return sentinel.Unheard(p.nodes, nodesKey, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,16 +50,11 @@ func (p *Proxy) place(o *order, res *prepared) error {
 	if !o.bytes {
 		c.SetDeadline(time.Now().Add(p.timeout + handshakeTime))
 		h := handshake{c: c}
-		if conf := p.nodes.For(o.view.Master); conf != nil {
-			t = &secure{wire: wire{Conn: c}}
-			t.conn = tls.Client(&t.wire, conf)
-			h.c = t.conn
-			if err := t.conn.Handshake(); err != nil {
-				return fmt.Errorf("TLS: %w", err)
-			}
+		if h.c, t, err = p.secured(c, o.view.Master); err != nil {
+			return err
 		}
 		if err := h.login(o, res); err != nil {
-			return err
+			return p.unheard(&h, err)
 		}
 		if res.proven && !res.locked {
 			if err := o.site.m.introduce(o.view, &h); err != nil {
@@ -74,6 +77,28 @@ func (p *Proxy) place(o *order, res *prepared) error {
 		roomForRecords(res.fd)
 	}
 	return err
+}
+
+// secured speaks TLS over c, if the nodes do.
+func (p *Proxy) secured(c net.Conn, addr string) (net.Conn, *secure, error) {
+	conf := p.nodes.For(addr)
+	if conf == nil {
+		return c, nil, nil
+	}
+	t := &secure{wire: wire{Conn: c}}
+	t.conn = tls.Client(&t.wire, conf)
+	if err := t.conn.Handshake(); err != nil {
+		return nil, nil, sentinel.Unheard(p.nodes, nodesKey, err)
+	}
+	return t.conn, t, nil
+}
+
+// unheard finds words for a connection that ended before the node said anything.
+func (p *Proxy) unheard(h *handshake, err error) error {
+	if h.heard || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return sentinel.Unheard(p.nodes, nodesKey, err)
 }
 
 // handshakeTime is what a handshake may take beyond the dial: a replay of
@@ -99,6 +124,8 @@ type handshake struct {
 	c    net.Conn
 	in   []byte // received, not yet read
 	rest []byte // messages that came in between, for the client
+
+	heard bool // the node has said something
 }
 
 // login makes the connection what the client's is and learns the role. HELLO
@@ -279,6 +306,6 @@ func (h *handshake) read() ([]byte, error) {
 		if n == 0 && err != nil {
 			return nil, err
 		}
-		h.in = room[:len(room)+n]
+		h.in, h.heard = room[:len(room)+n], true
 	}
 }

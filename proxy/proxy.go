@@ -65,8 +65,7 @@ type master struct {
 	waiting atomic.Int64
 
 	mu      sync.Mutex // guards what follows
-	trouble string
-	said    time.Time // when trouble was last logged
+	trouble trouble
 	carried []Carried // the last ten, oldest first
 }
 
@@ -158,22 +157,45 @@ func (p *Proxy) Run(ctx context.Context) {
 // repeatTrouble is how often the same trouble is logged again.
 const repeatTrouble = 30 * time.Second
 
+// trouble is why clients cannot be attached to a master.
+type trouble struct {
+	why  string         // "": they can be
+	view *sentinel.View // whose master it is about
+
+	said  string    // what was last logged
+	at    time.Time // and when
+	loose bool      // that it is over was not logged since
+}
+
 // troubled notes why an upstream could not be prepared; logged when it is new
 // and then seldom.
-func (m *master) troubled(log zerolog.Logger, node, why string) {
+func (m *master) troubled(log zerolog.Logger, v *sentinel.View, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	again := m.trouble == why && time.Since(m.said) < repeatTrouble
-	if m.trouble = why; again {
-		return
+	t := &m.trouble
+	t.why, t.view = why, v
+	if said := v.Master + ": " + why; t.said != said || time.Since(t.at) >= repeatTrouble {
+		t.said, t.at, t.loose = said, time.Now(), true
+		log.Warn().Str("master", m.name).Str("node", v.Master).Str("why", why).Msg("cannot attach clients to the master; they wait")
 	}
-	m.said = time.Now()
-	log.Warn().Str("master", m.name).Str("node", node).Str("why", why).Msg("cannot attach clients to the master; they wait")
 }
 
 // atEase notes that an upstream could be prepared again.
-func (m *master) atEase() {
+func (m *master) atEase(log zerolog.Logger, node string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.trouble = ""
+	t := &m.trouble
+	if t.why = ""; t.loose {
+		t.loose = false
+		log.Info().Str("master", m.name).Str("node", node).Msg("clients are attached to the master again")
+	}
+}
+
+// now is the trouble with the master of this View, "" if there is none: of one that
+// was left it does not matter.
+func (t trouble) now(v *sentinel.View) string {
+	if t.why == "" || t.view != v {
+		return ""
+	}
+	return t.view.Master + ": " + t.why
 }

@@ -58,10 +58,13 @@ func clientTLS() *tls.Config {
 func overTLS(cfg *config.Config) { cfg.Listeners[0].TLS = serverTLS() }
 
 // towards is how the proxy speaks to nodes and Sentinels of a suite that is secured.
-func towards(t testing.TB) config.ClientTLS {
+func towards(t testing.TB) config.ClientTLS { return trusting(t, certificates()) }
+
+// trusting is how to speak to servers of an authority.
+func trusting(t testing.TB, a *pki.Authority) config.ClientTLS {
 	t.Helper()
 	cfg, err := config.Parse(fmt.Appendf(nil, "sentinel: {addresses: [127.0.0.1:1]}\nlisteners: [{address: 127.0.0.1:0, master: m}]\n"+
-		"redis: {tls: {enabled: true, ca_file: %s}}\n", certificates().File("ca.pem")), nil)
+		"redis: {tls: {enabled: true, ca_file: %s}}\n", a.File("ca.pem")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 // neither. There are no more of them than limits.max_clients.
 type shaking struct {
 	cfg   *tls.Config
+	cert  *certificate
 	under sync.WaitGroup
 	limit time.Duration // for one
 	slots chan struct{} // as many may calculate at a time
@@ -37,8 +38,7 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 	if !files.On() {
 		return nil, nil
 	}
-	version := files.Version()
-	first, err := files.Certificate()
+	cert, err := newCertificate(files, log)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +46,7 @@ func newShaking(files config.ServerTLS, log zerolog.Logger) (*shaking, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert := &certificate{files: files, log: log, pair: first, version: version, looked: time.Now()}
-	k := &shaking{limit: shakeTime, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	k := &shaking{cert: cert, limit: shakeTime, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	k.cfg = &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: k.turn,
@@ -87,27 +86,31 @@ func (w *wire) calculated() {
 // not beyond ctx.
 func (k *shaking) begin(ctx context.Context, on *listener, fd int) {
 	k.under.Go(func() {
-		g, err := k.shake(ctx, fd)
+		g, from, err := k.shake(ctx, fd)
 		if err == nil {
 			on.hand(g)
 			return
 		}
 		on.p.clients.Add(-1)
 		if ctx.Err() == nil {
-			k.fail(on, err)
+			k.fail(on, from, err)
 		}
 	})
 }
 
 // shake owns fd: it gives back another for the same connection, or closes both.
-func (k *shaking) shake(ctx context.Context, fd int) (g guest, err error) {
+// from is the client's address, as far as it is known.
+func (k *shaking) shake(ctx context.Context, fd int) (g guest, from string, err error) {
 	f := os.NewFile(uintptr(fd), "client")
 	nc, err := net.FileConn(f)
 	f.Close()
 	if err != nil {
-		return g, err
+		return g, "", err
 	}
 	defer nc.Close()
+	if addr := nc.RemoteAddr(); addr != nil {
+		from = addr.String()
+	}
 	ctx, cancel := context.WithTimeout(ctx, k.limit)
 	defer cancel()
 	t := &secure{wire: wire{Conn: nc}}
@@ -115,19 +118,19 @@ func (k *shaking) shake(ctx context.Context, fd int) (g guest, err error) {
 	err = t.conn.HandshakeContext(ctx)
 	t.wire.calculated()
 	if err != nil {
-		return g, err
+		return g, from, err
 	}
 	if g.early, err = t.detach(); err != nil {
-		return g, err
+		return g, from, err
 	}
 	g.tls = t
 	g.fd, err = dupConn(nc)
-	return g, err
+	return g, from, err
 }
 
 // fail counts a handshake that came to nothing and logs why, seldom: anybody who
 // reaches the port can make it fail.
-func (k *shaking) fail(on *listener, why error) {
+func (k *shaking) fail(on *listener, from string, why error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.failed.Failed++
@@ -136,7 +139,7 @@ func (k *shaking) fail(on *listener, why error) {
 		return
 	}
 	k.said = time.Now()
-	on.p.log.Warn().Str("address", on.cfg.Address).Str("why", k.failed.Last).Uint64("failed_so_far", k.failed.Failed).
+	on.p.log.Warn().Str("address", on.cfg.Address).Str("client", from).Str("why", k.failed.Last).Uint64("failed_so_far", k.failed.Failed).
 		Msg("a client's TLS handshake has failed")
 }
 
@@ -147,6 +150,7 @@ func (k *shaking) stats() *TLS {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	st := k.failed
+	st.Expires, st.Fault = k.cert.state()
 	return &st
 }
 
@@ -155,43 +159,4 @@ func (k *shaking) wait() {
 	if k != nil {
 		k.under.Wait()
 	}
-}
-
-// certificate is what clients are shown: it follows its files, since certificates
-// are renewed more often than proxies are restarted.
-type certificate struct {
-	files config.ServerTLS
-	log   zerolog.Logger
-
-	mu      sync.Mutex // guards what follows
-	pair    *tls.Certificate
-	version string // of the files that were read last
-	looked  time.Time
-}
-
-// lookEach is how often the files are looked at, while clients come.
-const lookEach = time.Second
-
-// now is the certificate to be shown. Files that cannot be used, because only one
-// of them is new yet, leave the one before in force.
-func (c *certificate) now() *tls.Certificate {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.looked) < lookEach {
-		return c.pair
-	}
-	c.looked = time.Now()
-	version := c.files.Version()
-	if version == c.version {
-		return c.pair
-	}
-	c.version = version
-	pair, err := c.files.Certificate()
-	if err != nil {
-		c.log.Error().Str("why", err.Error()).Msg("the TLS certificate has changed and cannot be used; the one before stays in force")
-		return c.pair
-	}
-	c.pair = pair
-	c.log.Info().Str("file", c.files.CertFile).Msg("the TLS certificate has changed and is in force")
-	return c.pair
 }

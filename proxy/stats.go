@@ -1,6 +1,9 @@
 package proxy
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // stat is what a loop counts, besides refusals and cuts.
 type stat int
@@ -102,10 +105,12 @@ type ListenerStats struct {
 	TLS     *TLS   `json:"tls,omitempty"`   // nil: clients are spoken to in the clear
 }
 
-// TLS is what became of a listener's handshakes.
+// TLS is a listener's certificate and what became of its handshakes.
 type TLS struct {
-	Failed uint64 `json:"handshakes_failed"`
-	Last   string `json:"last_failure,omitempty"`
+	Failed  uint64    `json:"handshakes_failed"`
+	Last    string    `json:"last_failure,omitempty"`
+	Expires time.Time `json:"certificate_expires"`
+	Fault   string    `json:"certificate_fault,omitempty"` // why the one that was to follow cannot be used
 }
 
 // MasterStats is what the data path knows of a master beyond its View.

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"holdfast/config"
 	"holdfast/internal/pki"
 )
@@ -98,7 +100,11 @@ func TestSilentHandshakeIsBounded(t *testing.T) {
 	if nc.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.shake(t.Context(), fd); !errors.Is(err, context.DeadlineExceeded) {
+	_, from, err := k.shake(t.Context(), fd)
+	if from != half.nc.LocalAddr().String() {
+		t.Errorf("the client is %q", from)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("half a handshake: %v", err)
 	}
 	half.expectEnd()
@@ -170,6 +176,31 @@ func TestCertificateIsRenewed(t *testing.T) {
 	}
 	if shown() != second {
 		t.Error("the certificate before is not in force any more")
+	}
+	fault := func() string { return w.p.Stats().Listeners[0].TLS.Fault }
+	eventually(t, "the status to say so, with no client about", func() bool { return fault() != "" })
+	expires := time.Now().Add(time.Hour).Truncate(time.Second)
+	if err := a.IssueUntil("server", expires); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the status to be content", func() bool {
+		return fault() == "" && w.p.Stats().Listeners[0].TLS.Expires.Equal(expires)
+	})
+}
+
+// TestExpiredCertificate is told at the start, and shown all the same.
+func TestExpiredCertificate(t *testing.T) {
+	a, err := pki.New(t.TempDir(), "ca")
+	if err == nil {
+		err = a.IssueUntil("server", time.Now().Add(-time.Minute))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cert, err := newCertificate(config.ServerTLS{CertFile: a.File("server.pem"), KeyFile: a.File("server.key")}, zerolog.New(&out))
+	if err != nil || cert.now() == nil || !strings.Contains(out.String(), "has expired") {
+		t.Errorf("%v, and said is %q", err, out.String())
 	}
 }
 

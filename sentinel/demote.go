@@ -111,7 +111,7 @@ func (p prober) demote(ctx context.Context, d demotion) demoted {
 	defer link.Close()
 	role, err := link.Do(ctx, "ROLE").Slice()
 	if err != nil || len(role) == 0 {
-		out.err = bare(cmp.Or(err, fmt.Errorf("it told no role")))
+		out.err = Bare(cmp.Or(err, fmt.Errorf("it told no role")))
 		return out
 	}
 	if role[0] != "master" {
@@ -127,6 +127,6 @@ func (p prober) demote(ctx context.Context, d demotion) demoted {
 		tx.Do(ctx, "CLIENT", "KILL", "TYPE", "normal") // all but this connection
 		return nil
 	})
-	out.told, out.err = err == nil, bare(err)
+	out.told, out.err = err == nil, Bare(err)
 	return out
 }

@@ -53,7 +53,7 @@ func New(s config.Sentinel, f config.Failover, masters map[string]config.Login, 
 
 func newGroup(s config.Sentinel, f config.Failover, masters map[string]config.Login, nodes config.ClientTLS, log zerolog.Logger, o outside) *Group {
 	redis.SetLogger(library{log})
-	o.tls = s.TLS
+	o.tls, o.key = s.TLS, "sentinel.tls"
 	g := &Group{
 		conf: s, log: log, outside: o,
 		book:      newBook(s.AddressMap, systemLookup),
@@ -67,7 +67,7 @@ func newGroup(s config.Sentinel, f config.Failover, masters map[string]config.Lo
 		pollInterval: time.Duration(s.PollInterval), timeout: time.Duration(s.Timeout),
 	}
 	for name, login := range masters {
-		p := prober{outside: outside{o.dial, nodes}, login: login, timeout: r.timeout}
+		p := prober{outside: outside{o.dial, nodes, "redis.tls"}, login: login, timeout: r.timeout}
 		g.trackers[name] = newTracker(name, r, p.ask, p.demote, g.pollNow, log)
 		g.trackers[name].prober = p
 	}

@@ -4,10 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,6 +20,7 @@ import (
 type outside struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	tls  config.ClientTLS
+	key  string // of tls in the configuration
 }
 
 // A kernel repeats a SYN that was lost only after a second (RFC 6298, section 2),
@@ -85,14 +83,42 @@ func (o outside) attempt(ctx context.Context, addr string, first chan<- dialled)
 func (o outside) secure(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
 	conf := o.tls.For(addr)
 	if conf == nil {
-		return conn, nil
+		return &newcomer{Conn: conn, outside: o}, nil
 	}
 	secured := tls.Client(conn, conf)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("TLS: %w", err)
+		return nil, Unheard(o.tls, o.key, err)
 	}
-	return secured, nil
+	return &newcomer{Conn: secured, outside: o}, nil
+}
+
+// newcomer is a connection that puts it into other words when it ends before the
+// first word of the other side.
+type newcomer struct {
+	net.Conn
+	outside outside
+	heard   atomic.Bool // a subscription is read and written by two
+}
+
+func (c *newcomer) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.heard.Store(true)
+	}
+	return n, c.told(err)
+}
+
+func (c *newcomer) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.told(err)
+}
+
+func (c *newcomer) told(err error) error {
+	if err == nil || c.heard.Load() || silent(err) {
+		return err
+	}
+	return Unheard(c.outside.tls, c.outside.key, err)
 }
 
 // errSpent is go-redis' answer when its one connection has ended.
@@ -115,11 +141,14 @@ func connect(ctx context.Context, o outside, addr string, login config.Login, ti
 	dctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := o.reach(dctx, addr)
-	if err == nil {
+	switch {
+	case err == nil:
 		conn, err = o.secure(dctx, conn, addr)
+	case errors.Is(err, syscall.ECONNRESET): // it was accepted, and closed before we looked
+		err = Unheard(o.tls, o.key, err)
 	}
 	if err != nil {
-		return nil, bare(err)
+		return nil, Bare(err)
 	}
 	l := &link{conn: conn, greeting: new(greeting)}
 	var used atomic.Bool
@@ -158,15 +187,6 @@ func (l *link) Close() {
 	_ = l.conn.Close() // go-redis may not have taken it yet
 }
 
-// bare strips the repetition of addresses that net puts around an error.
-func bare(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
-}
-
 // greeting is how HELLO went. go-redis sends it by itself and passes over its
 // refusal; but the reply names the node's role, and the refusal is what is wrong.
 // It is a redis.Hook, used by the goroutine that uses the link.
@@ -195,28 +215,4 @@ func (g *greeting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return err
 	}
-}
-
-// answered says whether the error is an error reply: the server is there.
-func answered(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
-}
-
-// silent says whether the error is that nobody answered in time, or that packets
-// do not get there: the other side may be there and busy.
-func silent(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout() ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
-		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
-}
-
-// gone says whether the error is that the other side refused or closed the
-// connection.
-func gone(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, errSpent)
 }

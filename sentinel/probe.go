@@ -47,11 +47,13 @@ func (p prober) ask(ctx context.Context, addr string) proof {
 			out.verdict, out.why = isLocked, addr+" wants a login, and holdfast has none"
 		}
 	case silent(err) || ctx.Err() != nil:
-		out.verdict, out.why = isSilent, fmt.Sprintf("%s does not answer within %v", addr, p.timeout)
+		out.verdict, out.why = isSilent, fmt.Sprintf("%s does not answer within %v%s", addr, p.timeout, hintOf(err))
+	case unagreed(err):
+		out.verdict, out.why = isMute, fmt.Sprintf("%s accepts connections, but cannot be asked: %v", addr, Bare(err))
 	case gone(err):
-		out.verdict, out.why = isGone, fmt.Sprintf("%s does not answer: %v", addr, bare(err))
+		out.verdict, out.why = isGone, fmt.Sprintf("%s does not answer: %v", addr, Bare(err))
 	default:
-		out.verdict, out.why = isMute, fmt.Sprintf("%s cannot be asked: %v", addr, bare(err))
+		out.verdict, out.why = isMute, fmt.Sprintf("%s cannot be asked: %v", addr, Bare(err))
 	}
 	out.heard = time.Now()
 	return out

@@ -16,7 +16,7 @@ const (
 	isReplica                // it says another role
 	isLoading                // it says role:master but is still loading its data set
 	isLocked                 // it wants a login and holdfast has none: it answers, which is all that can be known
-	isMute                   // it answers, but nothing about its role: our login is refused, too many clients
+	isMute                   // it answers, but nothing about its role: our login is refused, too many clients, no TLS can be agreed on
 	isSilent                 // it does not answer in time, or packets do not reach it
 	isGone                   // it refuses or closes the connection
 )
@@ -76,7 +76,8 @@ func (m *machine) prove(now time.Time, p proof) {
 	if f := m.fence(); f != nil && f.candidate == p.addr && p.verdict == isMaster {
 		m.promoted(f)
 	}
-	if p.verdict == isMute && p.addr == m.addr {
+	awaited := m.view.State == Verifying && (p.verdict == isSilent || p.verdict == isGone)
+	if p.addr == m.addr && (p.verdict == isMute || awaited) {
 		m.say(loud, "mute", "%s", p.why)
 	}
 	m.decide()

@@ -25,14 +25,14 @@ func (p prober) replication(ctx context.Context, addr string) (node, error) {
 	defer cancel()
 	link, err := connect(ctx, p.outside, addr, p.login, p.timeout)
 	if err != nil {
-		return node{}, fmt.Errorf("%s cannot be asked: %w", addr, bare(err))
+		return node{}, fmt.Errorf("%s cannot be asked: %w", addr, Bare(err))
 	}
 	defer link.Close()
 	info := make(map[string]string)
 	for _, section := range []string{"server", "replication"} {
 		text, err := link.Info(ctx, section).Result()
 		if err != nil {
-			return node{}, fmt.Errorf("%s cannot be asked: %w", addr, bare(err))
+			return node{}, fmt.Errorf("%s cannot be asked: %w", addr, Bare(err))
 		}
 		readInfo(text, info)
 	}
@@ -51,11 +51,11 @@ func (g *Group) tellSentinel(ctx context.Context, addr string, words ...any) err
 	defer cancel()
 	link, err := connect(ctx, g.outside, addr, g.conf.Login, askTime)
 	if err != nil {
-		return bare(err)
+		return Bare(err)
 	}
 	defer link.Close()
 	if err := link.Do(ctx, words...).Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return bare(err)
+		return Bare(err)
 	}
 	return nil
 }
@@ -195,7 +195,7 @@ func (s *switchover) onOld(ctx context.Context, do func(context.Context, *link) 
 		err = do(ctx, link)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.old.Master, bare(err))
+		return fmt.Errorf("%s: %w", s.old.Master, Bare(err))
 	}
 	return nil
 }

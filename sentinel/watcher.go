@@ -316,7 +316,7 @@ func (w *watcher) complain(complaints *seldom, kind string, err error) {
 
 // explain says what is wrong in an operator's words.
 func explain(err error) string {
-	text := bare(err).Error()
+	text := Bare(err).Error()
 	switch {
 	case strings.Contains(text, "WRONGPASS"), strings.Contains(text, "invalid password"):
 		return "it refuses the login, see sentinel.username and sentinel.password: " + text
@@ -325,7 +325,7 @@ func explain(err error) string {
 	case strings.Contains(text, "NOPERM"):
 		return "its ACL does not let us: " + text
 	case silent(err):
-		return "no answer in time"
+		return "no answer in time" + hintOf(err)
 	}
 	return text
 }

@@ -37,11 +37,17 @@ func New(dir, name string) (*Authority, error) {
 // Issue makes a certificate of this machine's loopback addresses, for either end
 // of a connection; its files are name.pem and name.key.
 func (a *Authority) Issue(name string) error {
+	return a.IssueUntil(name, time.Now().Add(24*time.Hour))
+}
+
+// IssueUntil makes one that expires then, which may be up to an hour ago.
+func (a *Authority) IssueUntil(name string, expires time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
 	t := template(name)
+	t.NotAfter = expires
 	t.DNSNames = []string{"localhost"}
 	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
