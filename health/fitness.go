@@ -94,12 +94,16 @@ func (f *Fitness) watch(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		bounded, cancel := context.WithTimeout(ctx, aliveWithin)
-		if err := f.alive(bounded); err != nil {
+		err := f.alive(bounded)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return // it was called off, which says nothing of the loops
+		case err != nil:
 			f.stuck.Store(&err)
-		} else {
+		default:
 			f.stuck.Store(nil)
 		}
-		cancel()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -140,11 +144,10 @@ const arrival = 5 * time.Second
 // judge decides whether this node is fit. It has no clock and no goroutine.
 //
 // A loop that is stuck, a listener that accepts nobody and too few Sentinels in
-// sight count at once:
-// another node is better. A master that is not served does not: it is so on all
-// nodes during a failover, and to move the addresses then would end every client,
-// of whom a failover is to end none. So a fit node stays fit for as long as clients
-// wait for a master (grace). A node that is not fit yet, or not any more, becomes
+// sight count at once: another node is better. A master that is not served does
+// not: it is so on all nodes during a failover, and to move the addresses then would
+// end every client, of whom a failover is to end none. So a fit node stays fit for
+// as long as clients wait for a master (grace). A node that is not fit yet, or not any more, becomes
 // so only when all is well.
 type judge struct {
 	grace time.Duration

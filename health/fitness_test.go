@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -159,26 +160,33 @@ func TestUnfitWhileALoopIsStuck(t *testing.T) {
 
 // The loops are asked again and again, and what they say counts as long as they say it.
 func TestLoopsAreAsked(t *testing.T) {
-	said := make(chan error)
-	f := NewFitness(bearing, nil, nil, func(ctx context.Context) error {
-		select {
-		case err := <-said:
-			return err
-		case <-ctx.Done():
-			return nil
+	synctest.Test(t, func(t *testing.T) {
+		said := make(chan error)
+		f := NewFitness(bearing, nil, nil, func(ctx context.Context) error {
+			select {
+			case err := <-said:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		go f.watch(ctx)
+		for _, want := range []error{nil, errors.New("loop 1 of 1 does not answer"), nil} {
+			said <- want
+			synctest.Wait()
+			if got := f.stuck.Load(); (got == nil) != (want == nil) {
+				t.Errorf("said %v: stuck is %v", want, got)
+			}
 		}
-	}, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); f.watch(ctx) }()
-	for _, want := range []error{nil, errors.New("loop 1 of 1 does not answer"), nil} {
-		said <- want
-		for got := f.stuck.Load(); (got == nil) != (want == nil); got = f.stuck.Load() {
-			time.Sleep(time.Millisecond)
+		<-time.After(aliveEvery) // it is asked again, and does not answer yet
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if f.stuck.Load() != nil {
+			t.Error("being called off is taken for a loop that is stuck")
 		}
-	}
-	cancel()
-	<-ended
+	})
 }
 
 // Who never was fit is said to be unfit, once, and why.

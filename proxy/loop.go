@@ -46,9 +46,10 @@ type loop struct {
 	settledSwiftly int    // answered to the session that is being given its replies, not yet counted
 	taken          int    // accepted swiftly by the session that is being read, bytes not yet kept
 
-	heldBytes int // kept for sessions that wait
-	unread    int // kept in the out of all sessions
-	preparing int // prepare goroutines under way
+	heldBytes int       // kept for sessions that wait
+	unread    int       // kept in the out of all sessions
+	warned    time.Time // when a client that spoke HTTP was last logged
+	preparing int       // prepare goroutines under way
 	sessions  int
 	draining  bool
 	deadline  time.Time   // of the drain

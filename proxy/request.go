@@ -355,8 +355,11 @@ func (l *loop) admitWeb(s *session) bool {
 		s.stalled = true
 		return false
 	}
-	l.log.Warn().Str("listener", s.on.cfg.Address).Str("client", peerAddress(s.fd)).
-		Msg("a client has sent POST or Host: and is ended; somebody may be trying to have a browser or a server speak to Redis")
+	if l.now.Sub(l.warned) >= repeatTrouble {
+		l.warned = l.now
+		l.log.Warn().Str("listener", s.on.cfg.Address).Str("client", peerAddress(s.fd)).
+			Msg("a client has sent POST or Host: and is ended; somebody may be trying to have a browser or a server speak to Redis")
+	}
 	s.accepted()
 	s.site.count.refuse(refusedProtocol)
 	l.finish(s, cutWeb)

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -63,12 +62,11 @@ func towards(t testing.TB) config.ClientTLS { return trusting(t, certificates())
 // trusting is how to speak to servers of an authority.
 func trusting(t testing.TB, a *pki.Authority) config.ClientTLS {
 	t.Helper()
-	cfg, err := config.Parse(fmt.Appendf(nil, "sentinel: {addresses: [127.0.0.1:1]}\nlisteners: [{address: 127.0.0.1:0, master: m}]\n"+
-		"redis: {tls: {enabled: true, ca_file: %s}}\n", a.File("ca.pem")), nil)
+	to, err := a.Trusting()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cfg.Redis.TLS
+	return to
 }
 
 // fronts are the addresses of proxies that speak TLS.

@@ -213,5 +213,8 @@ func (l *loop) writeTo(u *upstream, b []byte) (n int, full bool, errno syscall.E
 // from a connection that was cut.
 func (t *secure) farewell(fd int) {
 	t.conn.CloseWrite()
-	rawWrite(fd, t.wire.out)
+	if len(t.wire.out) > 0 { // it says so once
+		rawWrite(fd, t.wire.out)
+		t.wire.out = nil
+	}
 }

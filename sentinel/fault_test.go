@@ -18,12 +18,11 @@ import (
 // speaking is the configuration of TLS to servers of an authority.
 func speaking(t *testing.T, a *pki.Authority) config.ClientTLS {
 	t.Helper()
-	cfg, err := config.Parse(fmt.Appendf(nil, "sentinel: {addresses: [127.0.0.1:1]}\nlisteners: [{address: 127.0.0.1:0, master: m}]\n"+
-		"redis: {tls: {enabled: true, ca_file: %s}}\n", a.File("ca.pem")), nil)
+	to, err := a.Trusting()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cfg.Redis.TLS
+	return to
 }
 
 // answering is a server that does the same with every connection.

@@ -8,11 +8,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
+
+	"holdfast/config"
 )
 
 // Authority signs certificates and writes them to a folder.
@@ -59,6 +62,20 @@ func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(a.pem)
 	return pool
+}
+
+// Trusting is the configuration of holdfast that speaks TLS to servers of this
+// authority.
+func (a *Authority) Trusting() (config.ClientTLS, error) {
+	cfg, err := config.Parse(fmt.Appendf(nil, `
+sentinel: {addresses: [127.0.0.1:1]}
+listeners: [{address: 127.0.0.1:0, master: m}]
+redis: {tls: {enabled: true, ca_file: %s}}
+`, a.File("ca.pem")), nil)
+	if err != nil {
+		return config.ClientTLS{}, err
+	}
+	return cfg.Redis.TLS, nil
 }
 
 // File is the path of a file that was made here.
