@@ -240,6 +240,29 @@ func TestOnlySoMuchOfOneClientIsUnderWay(t *testing.T) {
 	}
 }
 
+// TestLittleIsKeptOfWhoSendsOn: a client goes on sending while its commands are
+// answered one by one; what is not under way yet stays in its socket.
+func TestLittleIsKeptOfWhoSendsOn(t *testing.T) {
+	onlyShared(t)
+	w, a, _ := twoNodes(t)
+	next := make(chan struct{})
+	t.Cleanup(func() { close(next) })
+	a.Handle("GET", func(c *redistest.Conn, _ []string) { <-next; c.WriteBulkString("v") })
+	c := w.dial()
+	c.send(strings.Repeat(line("GET k"), 2000))
+	w.await(a, "GET")
+	answered := w.counters().Answered
+	for i := range uint64(60) {
+		next <- struct{}{}
+		eventually(t, "an answer", func() bool { return w.counters().Answered > answered+i })
+		c.send(strings.Repeat(line("GET k"), 500))
+		w.onLoop(w.p.loops[0], func(*loop) {})
+		if in, _ := w.held(); in > 2*sharedRead {
+			t.Fatalf("%d bytes are kept", in)
+		}
+	}
+}
+
 // TestHTTPIsEnded as Redis ends it: a page that has a browser send a request here
 // is not to have what is in it executed.
 func TestHTTPIsEnded(t *testing.T) {

@@ -230,6 +230,10 @@ func (l *loop) read(s *session, toEnd bool) {
 			l.putOff(s)
 			return
 		}
+		if s.scanned < len(s.in) {
+			l.again(s) // what it sent before comes first, and no more is kept behind it
+			return
+		}
 		buf := l.buf
 		if len(s.in) > readBuffer/2 {
 			buf = make([]byte, 2*len(s.in))
@@ -242,10 +246,6 @@ func (l *loop) read(s *session, toEnd bool) {
 		}
 		if errno != 0 {
 			l.close(s, cutClient)
-			return
-		}
-		if n == 0 && s.scanned < len(s.in) {
-			l.again(s) // what it sent before has not been looked at yet
 			return
 		}
 		if n == 0 {

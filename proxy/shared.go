@@ -322,7 +322,11 @@ func (l *loop) deliver(u *upstream, s *session, p []byte) {
 	switch {
 	case u.superseded && l.drained(u, s):
 		l.leave(s)
-	case s.more, len(s.in) > s.scanned && s.pend.few():
+	case len(s.in) > s.scanned:
+		if s.pend.few() {
+			l.again(s)
+		}
+	case s.more:
 		l.again(s)
 	}
 }
